@@ -1,0 +1,64 @@
+"""Settings: frozen dataclasses whose defaults work, and the clock that everything asks for the time."""
+
+import time
+import uuid
+from dataclasses import dataclass, field
+
+DIMENSION = 768  # of every embedding, whatever model made it
+
+
+class Clock:
+    """Where time and ids come from. Tests and replays put their own in its place."""
+
+    def now_ms(self) -> int:
+        """UTC, milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+    def elapsed_ms(self) -> float:
+        """Monotonic, milliseconds since an arbitrary start."""
+        return time.perf_counter() * 1000
+
+    def new_id(self) -> str:
+        return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class ChunkConfig:
+    """How long text becomes passages. Sizes in tokens of the embedding model."""
+
+    size: int = 180
+    overlap: int = 30
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """The vector index of a collection."""
+
+    m: int = 32
+    ef_construction: int = 200
+    ef_search: int = 64
+    exact_below: int = 20_000  # vectors; at and below it a scan is both exact and faster
+    seed: int = 20260118
+
+
+@dataclass(frozen=True)
+class WritebackConfig:
+    batch: int = 100
+    wait_ms: int = 1000
+    bound: int = 10_000
+
+
+@dataclass(frozen=True)
+class RecallConfig:
+    """What an answer may draw on."""
+
+    k: int = 6
+
+
+@dataclass(frozen=True)
+class Config:
+    chunk: ChunkConfig = field(default_factory=ChunkConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    writeback: WritebackConfig = field(default_factory=WritebackConfig)
+    recall: RecallConfig = field(default_factory=RecallConfig)
+    clock: Clock = field(default_factory=Clock)

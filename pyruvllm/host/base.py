@@ -1,0 +1,31 @@
+"""What differs between a browser and a native Python, behind one interface. Chosen once, by ``pyruvllm.host.current()``.
+
+``browser`` and ``native`` are the only modules of the package that may import ``js`` or ``pyodide``.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+Progress = Callable[[int, int], None]  # (done, total)
+
+
+class Host(Protocol):
+    name: str  # "browser" or "native"
+
+    async def asset(self, path: str, progress: Progress | None = None) -> bytes:
+        """A file the package needs beside its code, such as ``models/all-MiniLM-L6-v2/tokenizer.json``.
+
+        Browser: from the page's own server, through the bridge. Native: from ``PYRUVLLM_ASSETS``, else the user's cache folder.
+        Raises ModelError or HostError, saying where it looked and what puts it there.
+        """
+
+    async def onnx_session(self, path: str, progress: Progress | None = None) -> "OnnxSession":
+        """The ONNX model at that asset path, ready to run: onnxruntime-web in the browser, onnxruntime natively."""
+
+    def memory_bytes(self) -> int | None:
+        """Memory held by this process or by the interpreter's heap; None where the host does not tell."""
+
+
+class OnnxSession(Protocol):
+    async def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
+        """numpy arrays in by input name, numpy arrays out by output name."""

@@ -1,0 +1,56 @@
+"""The driver protocol: the little of SQL that the rest of the package needs, over two databases.
+
+Everything but opening, flushing, exporting and closing is synchronous: sql.js holds the database in memory, sqlite3 blocks.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+Value = None | int | float | str | bytes
+Row = tuple[Value, ...]
+
+
+class Driver(Protocol):
+    """An open database. Errors: the ``StorageError`` family of ``pyruvllm.errors``; nothing else escapes."""
+
+    name: str
+    writable: bool  # False: another tab or process is the writer, or it was opened so; writes raise ReadOnlyError
+    durable_ms: float  # how long the last flush that wrote something took
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Runs one statement; returns how many rows it changed."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
+        """Runs one statement once per row of parameters, compiled once; returns how many rows it changed."""
+
+    def query(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """All rows of one SELECT. Blobs come back as bytes."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing. Nests (savepoints). Synchronous: nothing may be awaited inside."""
+
+    async def flush(self) -> None:
+        """Returns when all that was committed before the call survives a crash.
+
+        Raises QuotaError (changes stay in memory, a later flush tries again) and FencedError.
+        """
+
+    def size(self) -> int:
+        """Bytes of the database image."""
+
+    async def export(self) -> bytes:
+        """The whole database as one ordinary SQLite file."""
+
+    async def replace(self, image: bytes, check: Callable[["Driver"], None]) -> None:
+        """Puts another SQLite file in the place of this one, durably: wholly or not at all.
+
+        ``check`` is called with a read-only driver over the new image first and raises if it is not wanted;
+        CorruptError if it is no sound SQLite file. The old content stays in either case.
+        """
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Calls back with the reason when this driver stops being the writer."""
+
+    async def close(self) -> None:
+        """Flushes and gives the writer's lock back. Safe to call twice."""
