@@ -1,0 +1,113 @@
+"""Pyodide: what Python cannot do by itself it asks of the JavaScript bridge, ``globalThis.pyruvllmBridge``.
+
+The only module of the package that imports ``js`` or ``pyodide``. Crossing rules, for all who talk to the bridge:
+values go over with ``to_js``, come back with ``to_py``, promises are awaited with ``call``, and plain calls are made under
+``errors()``, so that a JavaScript error always arrives as one of this package's errors.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import js
+import numpy as np
+import pyodide_js
+from pyodide.ffi import JsException, create_proxy
+from pyodide.ffi import to_js as convert
+
+from .. import errors as kinds
+from ..errors import HostError, ModelError, QuotaError, RuvLLMError
+from .base import Progress
+
+
+class BrowserHost:
+    name = "browser"
+
+    @property
+    def bridge(self) -> Any:
+        """The bridge object of ``web/src/bridge``; HostError where no script has put it there."""
+        bridge = getattr(js, "pyruvllmBridge", None)
+        if bridge is None:
+            raise HostError(
+                "globalThis.pyruvllmBridge is missing: load pyruvllm's bridge.js in this page or worker before opening a memory; "
+                "it brings the database, the disk and the embedding model"
+            )
+        return bridge
+
+    def to_js(self, value: Any) -> Any:
+        """Copies a value over: dict to object, list and tuple to Array, bytes to Uint8Array, a numpy array to a typed array (flat)."""
+        if isinstance(value, np.ndarray):
+            value = np.ascontiguousarray(value).reshape(-1)
+        return convert(value, dict_converter=js.Object.fromEntries)
+
+    def to_py(self, value: Any) -> Any:
+        """Copies a value back: object to dict, Array to list, a typed array or ArrayBuffer to a memoryview of its type."""
+        return value.to_py() if hasattr(value, "to_py") else value
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """JavaScript errors raised inside become this package's: the class their ``name`` names, else HostError."""
+        try:
+            yield
+        except JsException as error:
+            raise translated(error) from error
+
+    async def call(self, promise: Awaitable[Any]) -> Any:
+        """Awaits a promise of the bridge. Errors as in ``errors``."""
+        with self.errors():
+            return await promise
+
+    async def asset(self, path: str, progress: Progress | None = None) -> bytes:
+        with reporting(progress) as report:
+            try:
+                return (await self.call(self.bridge.asset(path, report))).to_bytes()
+            except HostError as error:
+                raise ModelError(f"the page's server did not give {path}: {error}") from error
+
+    async def onnx_session(self, path: str, progress: Progress | None = None) -> "BrowserOnnxSession":
+        with reporting(progress) as report:
+            try:
+                return BrowserOnnxSession(self, await self.call(self.bridge.createSession(path, report)))
+            except HostError as error:
+                raise ModelError(f"{path} did not load: {error}") from error
+
+    def memory_bytes(self) -> int | None:
+        """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""
+        return pyodide_js._module.HEAPU8.byteLength
+
+
+class BrowserOnnxSession:
+    def __init__(self, host: BrowserHost, session: Any):
+        self._host = host
+        self._session = session
+
+    async def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One copy of each array each way: numpy -> typed array -> ONNX memory, and back."""
+        tensors = self._host.to_js({name: {"data": self._host.to_js(array), "shape": list(array.shape)} for name, array in feeds.items()})
+        results = await self._host.call(self._session.run(tensors))
+        return {name: np.asarray(tensor.data.to_py()).reshape(tensor.shape.to_py()) for name, tensor in results.object_entries()}
+
+
+@contextmanager
+def reporting(progress: Progress | None) -> Iterator[Any]:
+    """A proxy of the callback that JavaScript may call while the block runs; None for None."""
+    if progress is None:
+        yield None
+        return
+    proxy = create_proxy(lambda done, total: progress(int(done), int(total)))
+    try:
+        yield proxy
+    finally:
+        proxy.destroy()
+
+
+def translated(error: JsException) -> RuvLLMError:
+    """This package's error for a JavaScript one. The bridge names its errors after our classes (``error.name``)."""
+    name = str(getattr(error, "name", "Error"))
+    message = str(getattr(error, "message", error))
+    if name == "QuotaExceededError":
+        return QuotaError(f"the browser's storage for this page is full: {message}")
+    kind: Callable[[str], RuvLLMError] | None = getattr(kinds, name, None)
+    if isinstance(kind, type) and issubclass(kind, RuvLLMError):
+        return kind(message)
+    return HostError(f"{name}: {message}")

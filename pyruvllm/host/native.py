@@ -1,0 +1,78 @@
+"""Native CPython: assets are files in a folder, models run in onnxruntime."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import HostError, ModelError
+from .base import Progress
+
+READ_BYTES = 1 << 20  # per progress report
+
+
+class NativeHost:
+    name = "native"
+
+    def assets(self) -> Path:
+        """The folder assets are in: ``PYRUVLLM_ASSETS``, else ``pyruvllm/assets`` in the user's cache folder."""
+        if chosen := os.environ.get("PYRUVLLM_ASSETS"):
+            return Path(chosen).expanduser()
+        cache = os.environ.get("XDG_CACHE_HOME")
+        return (Path(cache) if cache else Path.home() / ".cache") / "pyruvllm" / "assets"
+
+    async def asset(self, path: str, progress: Progress | None = None) -> bytes:
+        return await asyncio.to_thread(read, self.locate(path), progress)
+
+    async def onnx_session(self, path: str, progress: Progress | None = None) -> "NativeOnnxSession":
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise HostError("embedding text needs onnxruntime: pip install 'pyruvllm[onnx]'") from error
+        data = await self.asset(path, progress)
+        try:
+            session = await asyncio.to_thread(onnxruntime.InferenceSession, data, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise ModelError(f"{self.locate(path)} is no ONNX model that onnxruntime {onnxruntime.__version__} can run: {error}") from error
+        return NativeOnnxSession(session)
+
+    def memory_bytes(self) -> int | None:
+        """Resident bytes of this process; None where the system has no /proc."""
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+        except OSError:
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def locate(self, path: str) -> Path:
+        file = self.assets() / path
+        if not file.is_file():
+            raise ModelError(
+                f"{file} is missing. `./build.sh demo` or `./build.sh test` puts it there; "
+                f"PYRUVLLM_ASSETS names another folder that has {path}"
+            )
+        return file
+
+
+class NativeOnnxSession:
+    def __init__(self, session: Any):
+        self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    async def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """In a thread, so that the event loop goes on."""
+        values = await asyncio.to_thread(self._session.run, self._outputs, feeds)
+        return dict(zip(self._outputs, values, strict=True))
+
+
+def read(file: Path, progress: Progress | None) -> bytes:
+    total = file.stat().st_size
+    parts = bytearray()
+    with file.open("rb") as stream:
+        while part := stream.read(READ_BYTES):
+            parts += part
+            if progress:
+                progress(len(parts), max(total, len(parts)))
+    return bytes(parts)
