@@ -93,3 +93,37 @@ class ErrorInfo:
 
     kind: str  # the exception's class name
     message: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A passage an answer stands on. ``highlight`` marks, within ``text``, the sentences the answer quotes."""
+
+    number: int  # the [1] in the answer
+    id: str  # of the passage's record
+    document: str  # id of the document it is from
+    title: str
+    heading: str
+    text: str
+    score: float
+    why: str
+    start: int  # of the passage in its document, in characters
+    end: int
+    highlight: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request gave.
+
+    ``kind`` says how the text came about: ``extractive`` is composed of sentences quoted from memory, ``none`` means that
+    nothing recalled was close enough to quote. ``recorded`` is False where the memory is read-only.
+    """
+
+    id: str  # of the witness entry
+    text: str
+    kind: str
+    sources: tuple[Source, ...]
+    latency: Latency
+    routing: RoutingDecision
+    recorded: bool = True

@@ -1,0 +1,211 @@
+"""What the page can ask of the worker: one function a method of the protocol, JSON in and JSON out.
+
+Runs in the page's worker, over ``pyruvllm``; ``worker.ts`` calls ``handle`` and carries messages.
+"""
+
+import time
+from dataclasses import asdict
+
+import pyruvllm
+from pyruvllm import host
+from pyruvllm.errors import RuvLLMError
+from pyruvllm.storage import delete_database
+
+llm = None
+database = ""
+methods = {}
+
+
+def method(function):
+    methods[function.__name__.rstrip("_")] = function
+    return function
+
+
+async def handle(name, params, emit):
+    """Runs one method. ``emit(dict)`` sends an event to the caller before the result."""
+    if name not in methods:
+        raise RuvLLMError(f"the worker has no method {name!r}; it has {', '.join(sorted(methods))}")
+    if llm is None and name not in ("start", "erase"):
+        raise RuvLLMError(f"{name} came before start")
+    return await methods[name](emit, **params)
+
+
+@method
+async def start(emit, database):
+    global llm
+    globals()["database"] = database
+    begun, laps = time.perf_counter(), {}
+
+    def progress(label, done, total):
+        laps.setdefault(label, time.perf_counter())
+        emit({"type": "progress", "stage": label, "label": STAGES[label], "done": done, "total": total})
+
+    llm = await pyruvllm.open(database, progress=progress)
+    ready = time.perf_counter()
+    llm.memory.driver.on_lost(lambda reason: emit({"type": "lost", "reason": reason}))
+    ends = [*list(laps.values())[1:], ready]
+    return {
+        "writable": llm.writable,
+        "reason": "" if llm.writable else "Another tab has this memory open and writes to it.",
+        "version": pyruvllm.__version__,
+        "space": llm.memory.embedder.space.key,
+        "timings": {label: (end - at) * 1000 for (label, at), end in zip(laps.items(), ends, strict=True)} | {"open": (ready - begun) * 1000},
+        "counts": counts(),
+    }
+
+
+STAGES = {"memory": "Opening the memory", "model": "Loading the embedding model"}
+
+
+@method
+async def remember(emit, items):
+    documents, skipped = [], []
+    for place, item in enumerate(items):
+
+        def progress(done, total, place=place, item=item):
+            emit({"type": "progress", "label": item["title"], "done": done, "total": total, "item": place, "items": len(items)})
+
+        try:
+            source = item["text"] if "text" in item else bytes(item["bytes"])
+            documents.append(asdict(await llm.remember(source, title=item["title"], media_type=item.get("media_type"), progress=progress)))
+        except pyruvllm.errors.StorageError:
+            raise
+        except RuvLLMError as error:
+            skipped.append({"title": item["title"], "reason": str(error)})
+    return {"documents": documents, "skipped": skipped}
+
+
+@method
+async def remember_samples(emit):
+    questions, notes = notebook((await host.current().asset("samples/notebook.md")).decode())
+    documents = []
+    for place, (title, text) in enumerate(notes):
+        documents.append(asdict(await llm.remember(text, title=title, metadata={"notebook": "Marta's notebook"})))
+        emit({"type": "progress", "label": title, "done": place + 1, "total": len(notes)})
+    return {"documents": documents, "skipped": [], "questions": questions}
+
+
+def notebook(markdown):
+    """The sample notebook: its questions, and its notes as (title, text) with each paragraph on one line."""
+    sections = [section.partition("\n")[::2] for section in markdown.split("\n## ")[1:]]
+    (_, questions), *notes = sections
+    return (
+        [line[2:] for line in questions.splitlines() if line.startswith("- ")],
+        [(title, "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip())) for title, text in notes],
+    )
+
+
+@method
+async def documents(emit):
+    return {"documents": [asdict(document) for document in llm.documents.list()]}
+
+
+@method
+async def document(emit, id):
+    passages = [
+        {
+            "id": passage.id,
+            "text": passage.text,
+            **{key: passage.metadata.get(key) for key in ("ordinal", "start", "end", "heading")},
+        }
+        for passage in llm.documents.passages(id)
+    ]
+    return {"document": asdict(llm.documents.get(id)), "text": llm.documents.text(id), "passages": passages}
+
+
+@method
+async def forget(emit, document=None, session=None):
+    return {"removed": await llm.forget(document=document, session=session)}
+
+
+@method
+async def ask(emit, text, session=None):
+    stream, told = llm.stream(text, session=session), False
+    async for piece in stream:
+        if not told:
+            emit({"type": "sources", "sources": [asdict(source) for source in stream.sources]})
+            told = True
+        emit({"type": "piece", "text": piece})
+    return asdict(stream.answer)
+
+
+@method
+async def feedback(emit, id, quality):
+    await llm.feedback(id, quality)
+    return {}
+
+
+@method
+async def sessions(emit):
+    rows = llm.sessions.list()
+    return {"sessions": [{"id": s.id, "title": s.title, "turn_count": s.turn_count, "last_active": s.last_active} for s in rows]}
+
+
+@method
+async def session(emit, id):
+    return {"turns": [asdict(turn) for turn in llm.sessions.history(id)]}
+
+
+@method
+async def witness(emit, limit=50, offset=0, where=None, query=None):
+    if query:
+        entries = await llm.witness.search(query, limit, where)
+        total = len(entries)
+    else:
+        entries, total = llm.witness.list(where=where, limit=limit, offset=offset), llm.witness.count(where)
+    return {
+        "total": total,
+        "entries": [
+            {
+                "id": entry.request_id,
+                "session": entry.session_id,
+                "query": entry.query,
+                "model": entry.model_used,
+                "quality": entry.quality_score,
+                "latency": asdict(entry.latency),
+                "routing": asdict(entry.routing_decision),
+                "sources": len(entry.context_doc_ids),
+                "timestamp": entry.timestamp,
+                "error": asdict(entry.error) if entry.error else None,
+            }
+            for entry in entries
+        ],
+    }
+
+
+@method
+async def stats(emit):
+    return {**llm.stats(), "heap_bytes": host.current().memory_bytes(), "counts": counts(), "durable_ms": llm.memory.driver.durable_ms}
+
+
+def counts():
+    return {
+        "documents": len(llm.documents.list()),
+        "passages": llm.memory.count("documents"),
+        "sessions": llm.memory.count("sessions"),
+        "witness": llm.witness.count(),
+    }
+
+
+@method
+async def export(emit):
+    await llm.flush()
+    stamp = time.strftime("%Y-%m-%d", time.gmtime(llm.config.clock.now_ms() / 1000))
+    return {"name": f"{database}-{stamp}.pyruvllm.sqlite", "bytes": await llm.memory.driver.export()}
+
+
+@method
+async def import_(emit, bytes):
+    global llm
+    llm = await llm.restored(bytes)
+    return {"counts": counts()}
+
+
+@method
+async def erase(emit):
+    global llm
+    if llm is not None:
+        await llm.memory.driver.close()
+        llm = None
+    await delete_database(database)
+    return {}
