@@ -1,0 +1,109 @@
+"""The side tables of the typed stores: what has a column of its own because it is sorted, compared or summed.
+
+A session, a policy and a witness entry is a record of its collection first (text, metadata, vector, edges); its side row has the
+record's ``number`` and goes with it, whoever deletes it: that is what the triggers are for. Column names differ from those of
+``records`` so that a compiled filter may stand in a join. Times are UTC milliseconds.
+"""
+
+DOCUMENT_TABLES = (
+    """CREATE TABLE documents (
+        id TEXT PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE,
+        title TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        added_at INTEGER NOT NULL,
+        details TEXT NOT NULL,
+        content TEXT NOT NULL
+    )""",
+    "CREATE INDEX documents_by_time ON documents (added_at)",
+    """CREATE TABLE passages (
+        number INTEGER PRIMARY KEY,
+        document TEXT NOT NULL,
+        ordinal INTEGER NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX passages_by_document ON passages (document, ordinal)",
+    """CREATE TRIGGER passages_go AFTER DELETE ON records WHEN old.collection = 'documents' BEGIN
+        DELETE FROM passages WHERE number = old.number;
+    END""",
+)
+
+SESSION_TABLES = (
+    """CREATE TABLE sessions (
+        number INTEGER PRIMARY KEY,
+        user_id TEXT,
+        active_adapter TEXT,
+        kv_cache TEXT,
+        turn_count INTEGER NOT NULL,
+        embedded_turns INTEGER NOT NULL,
+        started_at INTEGER NOT NULL,
+        last_active INTEGER NOT NULL
+    )""",
+    "CREATE INDEX sessions_by_activity ON sessions (last_active)",
+    "CREATE INDEX sessions_by_user ON sessions (user_id, last_active) WHERE user_id IS NOT NULL",
+    """CREATE TABLE turns (
+        session INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL,
+        role TEXT NOT NULL CHECK (role IN ('user', 'assistant', 'system', 'tool')),
+        said_at INTEGER NOT NULL,
+        witness TEXT,
+        details TEXT NOT NULL,
+        content TEXT NOT NULL,
+        PRIMARY KEY (session, ordinal)
+    ) WITHOUT ROWID""",
+    """CREATE TRIGGER sessions_go AFTER DELETE ON records WHEN old.collection = 'sessions' BEGIN
+        DELETE FROM turns WHERE session = old.number;
+        DELETE FROM sessions WHERE number = old.number;
+    END""",
+)
+
+POLICY_TABLES = (
+    """CREATE TABLE policies (
+        number INTEGER PRIMARY KEY,
+        policy_type TEXT NOT NULL,
+        confidence REAL NOT NULL,
+        source TEXT NOT NULL CHECK (source IN ('instant_loop', 'background_loop', 'deep_loop', 'federated', 'bundled')),
+        learned_at INTEGER NOT NULL,
+        last_accessed INTEGER NOT NULL,
+        parameters TEXT NOT NULL,
+        fisher_diagonal BLOB
+    )""",
+    "CREATE INDEX policies_by_type ON policies (policy_type, learned_at)",
+    """CREATE TRIGGER policies_go AFTER DELETE ON records WHEN old.collection = 'policies' BEGIN
+        DELETE FROM policies WHERE number = old.number;
+    END""",
+)
+
+WITNESS_TABLES = (
+    """CREATE TABLE witness (
+        number INTEGER PRIMARY KEY,
+        timestamp INTEGER NOT NULL,
+        session TEXT NOT NULL,
+        model TEXT,
+        quality REAL,
+        context_size INTEGER,
+        temperature REAL,
+        top_p REAL,
+        confidence REAL,
+        policy TEXT,
+        model_probs TEXT,
+        embedding_ms REAL NOT NULL,
+        retrieval_ms REAL NOT NULL,
+        routing_ms REAL NOT NULL,
+        attention_ms REAL NOT NULL,
+        generation_ms REAL NOT NULL,
+        total_ms REAL NOT NULL,
+        error_kind TEXT,
+        error_message TEXT,
+        response_embedding BLOB
+    )""",
+    "CREATE INDEX witness_by_time ON witness (timestamp)",
+    "CREATE INDEX witness_by_session ON witness (session, timestamp)",
+    "CREATE INDEX witness_by_quality ON witness (quality) WHERE quality IS NOT NULL",
+    "CREATE INDEX witness_by_error ON witness (error_kind, timestamp) WHERE error_kind IS NOT NULL",
+    """CREATE TRIGGER witness_goes AFTER DELETE ON records WHEN old.collection = 'witness' BEGIN
+        DELETE FROM witness WHERE number = old.number;
+    END""",
+)
+
+STORE_TABLES: tuple[str, ...] = DOCUMENT_TABLES + SESSION_TABLES + POLICY_TABLES + WITNESS_TABLES
