@@ -1,0 +1,5 @@
+from tests.contracts.writeback import WritebackContract
+
+
+class TestWriteback(WritebackContract):
+    pass
