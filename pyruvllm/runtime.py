@@ -18,7 +18,7 @@ from .memory.unified import UnifiedMemory
 from .memory.witness import WitnessEntry, WitnessLog
 from .models import extractive
 from .routing.router import PolicyRouter
-from .storage import open_driver
+from .storage import migrate, open_driver
 from .types import Answer, ErrorInfo, Hit, Latency, Metadata, RoutingDecision, Source
 
 Stage = Callable[[str, int, int], None]  # (what is being done, done, total)
@@ -55,6 +55,9 @@ class RuvLLM:
     """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``"""
 
     def __init__(self, memory: UnifiedMemory):
+        self._attach(memory)
+
+    def _attach(self, memory: UnifiedMemory) -> None:
         self.memory = memory
         self.config = memory.config
         self.documents = DocumentStore(memory)
@@ -140,6 +143,21 @@ class RuvLLM:
 
     def stats(self) -> dict[str, Any]:
         return self.memory.stats()
+
+    async def export(self) -> bytes:
+        """Everything, as one SQLite file."""
+        await self.flush()
+        return await self.memory.driver.export()
+
+    async def restore(self, image: bytes) -> None:
+        """Puts an exported file in the place of everything here, durably.
+
+        CorruptError or NewerError when the file cannot be used: then all stays as it was.
+        """
+        await self.flush()
+        await self.memory.driver.replace(image, migrate)
+        await self.witness.close()
+        self._attach(await UnifiedMemory.open(self.memory.driver, self.memory.embedder, self.config))
 
     async def flush(self) -> None:
         """Returns when every answer given so far, with its witness entry, survives a crash."""

@@ -189,15 +189,13 @@ def counts():
 
 @method
 async def export(emit):
-    await llm.flush()
     stamp = time.strftime("%Y-%m-%d", time.gmtime(llm.config.clock.now_ms() / 1000))
-    return {"name": f"{database}-{stamp}.pyruvllm.sqlite", "bytes": await llm.memory.driver.export()}
+    return {"name": f"{database}-{stamp}.pyruvllm.sqlite", "bytes": await llm.export()}
 
 
 @method
 async def import_(emit, bytes):
-    global llm
-    llm = await llm.restored(bytes)
+    await llm.restore(bytes)
     return {"counts": counts()}
 
 

@@ -1,0 +1,150 @@
+"""The whole of it, on whatever host runs this: remember, ask, cite, come back, forget."""
+
+import numpy as np
+import pytest
+from pyruvllm.errors import ConfigError, CorruptError, NotFoundError
+
+NOTES = {
+    "Annika: engine": "The engine of the Annika ran hot twice. The impeller had lost two of its six blades. A new impeller fixed it.",
+    "Jonas": "My nephew Jonas is allergic to hazelnuts and walnuts, badly; almonds are fine. The pen is in his rucksack.",
+    "Lease": "Signed the new lease for Quay Street 14. It runs for three years and ends on 31 January 2029.",
+    "Sourdough": "The starter is called Bruno. After a holiday feed it twice a day for two days at 26 degrees.",
+    "Choir": "Rehearsal on Tuesdays at half past seven in the net loft. The concert is on 13 December.",
+}
+QUESTIONS = {
+    "Which nuts can my nephew not eat?": "Jonas",
+    "Why did the boat's motor overheat?": "Annika: engine",
+    "When does the lease end?": "Lease",
+    "How do I revive the sourdough starter?": "Sourdough",
+    "When do we sing?": "Choir",
+}
+
+
+class RuntimeContract:
+    """Bound by a fixture ``open_llm``: ``async (name="main", **options) -> RuvLLM``; the same name is the same memory."""
+
+    @staticmethod
+    async def told(llm):
+        return {title: await llm.remember(text, title=title) for title, text in NOTES.items()}
+
+    async def test_answers_quote_the_right_note_and_say_why(self, open_llm):
+        llm = await open_llm()
+        documents = await self.told(llm)
+        for question, title in QUESTIONS.items():
+            answer = await llm.ask(question)
+            first = answer.sources[0]
+            assert (first.title, first.document) == (title, documents[title].id), question
+            assert answer.kind == "extractive" and "[1]" in answer.text
+            assert first.why and first.text == NOTES[title][first.start : first.end]
+            quoted = [" ".join(first.text[a:b].split()) for a, b in first.highlight]
+            assert quoted and all(quote in answer.text for quote in quoted)
+
+    async def test_latency_adds_up(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        latency = (await llm.ask("When does the lease end?")).latency
+        steps = latency.embedding_ms + latency.retrieval_ms + latency.routing_ms + latency.attention_ms + latency.generation_ms
+        assert latency.embedding_ms > 0 and latency.retrieval_ms > 0 and latency.generation_ms > 0
+        assert steps <= latency.total_ms + 1e-6
+
+    async def test_stream_is_the_answer_in_pieces(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        stream = llm.stream("Which nuts can my nephew not eat?")
+        pieces = []
+        async for piece in stream:
+            assert stream.sources
+            pieces.append(piece)
+        assert "".join(pieces) == stream.answer.text
+
+    async def test_what_is_not_there_is_not_answered(self, open_llm):
+        llm = await open_llm()
+        assert (await llm.ask("Who was the third emperor of Rome?")).kind == "none"
+        await self.told(llm)
+        answer = await llm.ask("Who was the third emperor of Rome?")
+        assert answer.kind == "none" and not any(source.highlight for source in answer.sources)
+
+    async def test_everything_is_there_after_reopening(self, open_llm):
+        llm = await open_llm()
+        documents = await self.told(llm)
+        answer = await llm.ask("When does the lease end?", session="s1")
+        await llm.feedback(answer.id, 1.0)
+        await llm.close()
+
+        llm = await open_llm()
+        assert {document.id for document in llm.documents.list()} == {document.id for document in documents.values()}
+        again = await llm.ask("When does the lease end?", session="s1")
+        assert again.text == answer.text and [s.id for s in again.sources] == [s.id for s in answer.sources]
+        assert [turn.role for turn in llm.sessions.history("s1")] == ["user", "assistant"] * 2
+        entry = llm.witness.get(answer.id)
+        assert entry.quality_score == 1.0 and entry.session_id == "s1"
+        assert entry.latency == answer.latency and entry.routing_decision == answer.routing
+        assert entry.context_doc_ids == tuple(source.id for source in answer.sources)
+        assert np.linalg.norm(entry.response_embedding) == pytest.approx(1, abs=1e-2)
+
+    async def test_a_forgotten_document_is_found_no_more(self, open_llm):
+        llm = await open_llm()
+        documents = await self.told(llm)
+        removed = await llm.forget(document=documents["Jonas"].id)
+        assert removed["passages"] == removed["vectors"] == documents["Jonas"].passages
+        for _ in range(2):
+            answer = await llm.ask("Which nuts can my nephew not eat?")
+            assert documents["Jonas"].id not in {source.document for source in answer.sources}
+            await llm.close()
+            llm = await open_llm()
+        with pytest.raises(NotFoundError):
+            await llm.forget(document=documents["Jonas"].id)
+
+    async def test_a_forgotten_session_takes_its_turns_and_entries_along(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        gone = await llm.ask("When do we sing?", session="gone")
+        kept = await llm.ask("When does the lease end?", session="kept")
+        removed = await llm.forget(session="gone")
+        assert removed["turns"] == 2 and removed["witness"] == 1
+        with pytest.raises(NotFoundError):
+            llm.witness.get(gone.id)
+        assert llm.witness.get(kept.id).session_id == "kept"
+        assert [session.id for session in llm.sessions.list()] == ["kept"]
+
+    async def test_export_and_restore(self, open_llm):
+        llm = await open_llm()
+        documents = await self.told(llm)
+        image = await llm.export()
+        await llm.forget(document=documents["Lease"].id)
+        with pytest.raises(CorruptError):
+            await llm.restore(image[: len(image) // 2])
+        assert len(llm.documents.list()) == len(NOTES) - 1
+        await llm.restore(image)
+        assert len(llm.documents.list()) == len(NOTES)
+        assert (await llm.ask("When does the lease end?")).sources[0].title == "Lease"
+
+    async def test_a_second_opening_reads_only_and_still_answers(self, open_llm):
+        writer = await open_llm()
+        await self.told(writer)
+        reader = await open_llm()
+        assert writer.writable and not reader.writable
+        answer = await reader.ask("When does the lease end?")
+        assert answer.sources[0].title == "Lease" and not answer.recorded
+
+    async def test_a_failed_request_is_witnessed(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        with pytest.raises(ValueError):
+            await llm.ask("When does the lease end?", where={"title": {"$nonsense": 1}})
+        (entry,) = llm.witness.list()
+        assert entry.error.kind == "FilterError" and "$nonsense" in entry.error.message
+
+    async def test_bad_arguments_are_refused(self, open_llm):
+        llm = await open_llm()
+        with pytest.raises(ConfigError):
+            await llm.ask("  ")
+        with pytest.raises(ConfigError):
+            await llm.remember(b"\xff\xfe\x00binary", title="photo.jpg")
+        with pytest.raises(ConfigError):
+            await llm.forget()
+        with pytest.raises(ConfigError):
+            await llm.feedback("x", 7)
+        with pytest.raises(NotFoundError):
+            await llm.feedback("no such answer", 0.5)
+        assert llm.documents.list() == []

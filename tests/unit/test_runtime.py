@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest_asyncio
+from tests.contracts.runtime import RuntimeContract
+
+import pyruvllm
+
+
+@pytest_asyncio.fixture
+async def open_llm(tmp_path):
+    opened = []
+
+    async def open_llm(name="main", **options):
+        opened.append(await pyruvllm.open(tmp_path / f"{name}.db", **options))
+        return opened[-1]
+
+    yield open_llm
+    for llm in opened:
+        await llm.close()
+
+
+class TestNative(RuntimeContract):
+    pass
+
+
+async def test_a_file_is_remembered_under_its_name(open_llm, tmp_path):
+    note = tmp_path / "harbour.md"
+    note.write_text("# Mooring\n\nMooring 47 on the west pontoon is paid until October.", encoding="utf-8-sig")
+    llm = await open_llm()
+    document = await llm.remember(note)
+    assert (document.title, document.media_type) == ("harbour.md", "text/markdown")
+    assert "47" in (await llm.ask("Which mooring is ours?")).text
+
+
+def test_the_readme_runs(tmp_path, monkeypatch, capsys):
+    """The native quick start, as it stands in the README."""
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = readme.split("<!-- native -->")[1].split("```python\n")[1].split("```")[0]
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    assert "31 January 2029" in capsys.readouterr().out
