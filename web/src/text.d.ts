@@ -1,0 +1,5 @@
+// Files that the bundler brings in as text.
+declare module "*.py" {
+  const text: string;
+  export default text;
+}
