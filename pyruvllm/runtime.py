@@ -11,6 +11,7 @@ from .config import Config
 from .embed import open_embedder
 from .embed.embedder import Embedder
 from .errors import ConfigError
+from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
 from .memory.policy import PolicyStore
 from .memory.session import SessionIndex
@@ -71,7 +72,11 @@ class RuvLLM:
         return self.memory.writable
 
     async def ask(self, text: str, *, session: str | None = None, k: int | None = None, where: Mapping[str, Any] | None = None) -> Answer:
-        """Answers from what is remembered. ``where`` narrows the passages (see ``memory.filters``); ``session`` continues a conversation."""
+        """Answers from what is remembered.
+
+        ``session`` names the conversation it belongs to, ``k`` is how many passages are recalled, ``where`` narrows them (see
+        ``memory.filters``). ConfigError for an empty question, FilterError, EmbeddingError; a request that fails is witnessed too.
+        """
         stream = self.stream(text, session=session, k=k, where=where)
         async for _ in stream:
             pass
@@ -82,9 +87,7 @@ class RuvLLM:
         self, text: str, *, session: str | None = None, k: int | None = None, where: Mapping[str, Any] | None = None
     ) -> "AnswerStream":
         """The same piece by piece: iterate for the text, then read ``.answer``; ``.sources`` is there from the first piece on."""
-        if not text.strip():
-            raise ConfigError("the question is empty; ask with at least one word")
-        return AnswerStream(self, text.strip(), session, k or self.config.recall.k, where)
+        return AnswerStream(self, checked_text(text, "the question").strip(), session, k or self.config.recall.k, where)
 
     async def remember(
         self,

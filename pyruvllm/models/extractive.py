@@ -11,7 +11,7 @@ import numpy as np
 
 from ..embed.embedder import Embedder
 from ..embed.sentences import sentences
-from ..memory.fulltext import analyse
+from ..memory.words import words
 from ..types import Hit
 
 NOTHING = "Nothing in memory answers this. Add a text that does, or ask in other words."
@@ -50,8 +50,8 @@ async def compose(question: str, query: np.ndarray, hits: Sequence[Hit], embedde
         return Composition(NOTHING, "none", (), None)
     texts = [hits[place].text[start:end] for place, start, end in candidates]
     vectors = await embedder.embed(texts)  # (sentences, 768)
-    asked = set(analyse(question))
-    shared = np.array([len(asked.intersection(analyse(text))) for text in texts]) / max(1, len(asked))
+    asked = _terms(question)
+    shared = np.array([len(asked & _terms(text)) for text in texts]) / max(1, len(asked))
     top = max(hit.score for hit in hits) or 1.0
     recalled = np.array([hits[place].score / top for place, _, _ in candidates])
     scores = MEANING * (vectors @ query) + WORDS * shared + RECALL * recalled
@@ -60,22 +60,21 @@ async def compose(question: str, query: np.ndarray, hits: Sequence[Hit], embedde
     if best < ENOUGH:
         return Composition(NOTHING, "none", (), None)
     chosen = [int(i) for i in np.argsort(-scores)[:QUOTES] if scores[i] >= NEAR * best]
-    chosen.sort(key=lambda i: (min(chosen.index(j) for j in chosen if candidates[j][0] == candidates[i][0]), i))
-    quotes = [Quote(place, _context(hits[place].text, candidates, i), end, float(scores[i])) for i in chosen for place, _, end in [candidates[i]]]
-    quotes = _joined(quotes)
+    passages = list(dict.fromkeys(candidates[i][0] for i in chosen))  # the one with the best sentence first
+    chosen.sort(key=lambda i: (passages.index(candidates[i][0]), i))
+    quotes = _joined([_quote(hits, candidates, i, float(scores[i])) for i in chosen])
     text = "\n\n".join(f"“{' '.join(hits[q.hit].text[q.start : q.end].split())}” [{q.hit + 1}]" for q in quotes)
     mean = vectors[chosen].mean(axis=0)
     return Composition(text, "extractive", tuple(quotes), (mean / np.linalg.norm(mean)).astype(np.float32))
 
 
-def _context(text: str, candidates: Sequence[tuple[int, int, int]], i: int) -> int:
-    """Where the quote of candidate ``i`` begins: one sentence earlier when its first word points back."""
+def _quote(hits: Sequence[Hit], candidates: Sequence[tuple[int, int, int]], i: int, score: float) -> Quote:
+    """Candidate ``i``, from one sentence earlier when its first word points back."""
     place, start, end = candidates[i]
-    words = text[start:end].split(None, 1)
-    points_back = bool(words) and words[0].strip(",.;:'’").lower() in BACKWARD
-    if points_back and i and candidates[i - 1][0] == place:
-        return candidates[i - 1][1]
-    return start
+    first = hits[place].text[start:end].split(None, 1)[0].strip(",.;:'’").lower()
+    if first in BACKWARD and i and candidates[i - 1][0] == place:
+        start = candidates[i - 1][1]
+    return Quote(place, start, end, score)
 
 
 def _joined(quotes: Sequence[Quote]) -> list[Quote]:
@@ -88,3 +87,7 @@ def _joined(quotes: Sequence[Quote]) -> list[Quote]:
         else:
             joined.append(quote)
     return joined
+
+
+def _terms(text: str) -> set[str]:
+    return {term for term, _ in words(text)}
