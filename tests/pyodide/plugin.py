@@ -1,0 +1,100 @@
+"""A pytest plugin for pytest inside Pyodide: coroutine tests and fixtures run on the event loop that is already running.
+
+Tests are written as for pytest-asyncio's auto mode, which cannot work here: the loop belongs to JavaScript. ``run_sync``
+suspends the WebAssembly stack (JSPI) until the coroutine is done, so pytest itself stays the synchronous program that it is. The
+coroutine runs as a task of its own, where nothing can block: the package is tested as a browser without JSPI would run it.
+"""
+
+import functools
+import inspect
+import os
+import types
+
+import pytest
+from pyodide.ffi import can_run_sync, run_sync
+
+LANE = os.environ["PYRUVLLM_LANE"]  # "node" or "chromium"
+
+
+def pytest_addoption(parser):
+    parser.addini("asyncio_mode", "read by pytest-asyncio, which runs natively only")
+
+
+def pytest_configure(config):
+    if not can_run_sync():
+        raise pytest.UsageError("this JavaScript engine has no WebAssembly stack switching (JSPI): async tests cannot run in it")
+
+
+def pytest_report_header():
+    return f"lane: {LANE}"
+
+
+def pytest_collection_modifyitems(config, items):
+    if LANE == "chromium":
+        return
+    left_out = [item for item in items if item.get_closest_marker("chromium")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def waiting(function):
+    """A plain function that runs the coroutine function to its end."""
+
+    @functools.wraps(function)
+    def run(*arguments, **named):
+        return run_sync(function(*arguments, **named))
+
+    return run
+
+
+def waiting_generator(function):
+    """A plain generator function over an async one, for fixtures that clean up."""
+
+    @functools.wraps(function)
+    def run(*arguments, **named):
+        steps = function(*arguments, **named)
+
+        async def step():
+            return await anext(steps)
+
+        yield run_sync(step())
+        try:
+            run_sync(step())
+        except StopAsyncIteration:
+            return
+        raise RuntimeError(f"fixture {function.__name__} yielded twice")
+
+    return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    function = pyfuncitem.obj
+    given = getattr(function, "hypothesis", None)
+    if given is not None and inspect.iscoroutinefunction(given.inner_test):
+        given.inner_test = waiting(given.inner_test)
+    if not inspect.iscoroutinefunction(function):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    run_sync(function(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    function = fixturedef.func
+    if inspect.iscoroutinefunction(function):
+        wrap = waiting
+    elif inspect.isasyncgenfunction(function):
+        wrap = waiting_generator
+    else:
+        return (yield)
+    if isinstance(function, types.MethodType):  # stay a method, so that pytest binds it to the test's own instance
+        fixturedef.func = types.MethodType(wrap(function.__func__), function.__self__)
+    else:
+        fixturedef.func = wrap(function)
+    try:
+        return (yield)
+    finally:
+        fixturedef.func = function

@@ -1,0 +1,206 @@
+"""The test suites of ``build.sh test``: how each is run, and one summary at the end."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import assemble
+import environment
+from distribution import lane_wheels
+from steps import BUILD, DIST, ROOT, WEB, Failure, once, say
+
+Command = list[str | Path]
+LIMIT = 12 * 60  # seconds for one suite; none comes near it unless it hangs
+
+
+@dataclass
+class Outcome:
+    name: str
+    code: int
+    seconds: float
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def pytest(*arguments: str) -> Command:
+    return [environment.PYTHON, "-m", "pytest", "-q", "--color=no", *arguments]
+
+
+def lint(rest: Sequence[str]) -> list[Command]:
+    return [[environment.PYTHON, "-m", "ruff", "check", "."]]
+
+
+def types(rest: Sequence[str]) -> list[Command]:
+    compiler = WEB / "node_modules" / "typescript" / "bin" / "tsc"
+    return [[environment.node(), compiler, "-p", WEB / name] for name in ("tsconfig.json", "tsconfig.worker.json")]
+
+
+def unit(rest: Sequence[str]) -> list[Command]:
+    return [pytest(*(rest or ["tests/unit"]))]
+
+
+def web(rest: Sequence[str]) -> list[Command]:
+    bundled = sorted((BUILD / "web-tests").rglob("*.test.mjs"))
+    return [[environment.node(), "--test", "--test-reporter=spec", *rest, *bundled]]
+
+
+def node(rest: Sequence[str]) -> list[Command]:
+    return [[environment.node(), *stack_switching(), ROOT / "tests" / "pyodide" / "node.mjs", *rest]]
+
+
+def chromium(rest: Sequence[str]) -> list[Command]:
+    return [[environment.PYTHON, ROOT / "tests" / "pyodide" / "chromium_lane.py", *rest]]
+
+
+def e2e(rest: Sequence[str]) -> list[Command]:
+    return [pytest(*(rest or ["tests/e2e"]), "-o", "asyncio_mode=strict")]
+
+
+def lane() -> None:
+    assemble.bridge()
+    assemble.model()
+    lane_wheels(environment.WHEELS)
+    assemble.lane_folder()
+
+
+def web_tests() -> None:
+    node_modules = environment.packages()
+    inputs = [WEB / "test", WEB / "src", assemble.BUNDLER, node_modules / ".package-lock.json"]
+    once("web-tests", inputs, lambda: assemble.bundle("tests"))
+
+
+def browser() -> None:
+    if subprocess.run([environment.PYTHON, WEB / "build" / "chromium.py"]).returncode:
+        raise Failure("The browser tests have no browser (above: why).")
+
+
+SUITES: dict[str, tuple[Callable[[Sequence[str]], list[Command]], list[Callable[[], object]]]] = {
+    "lint": (lint, [environment.python]),
+    "types": (types, [environment.packages]),
+    "unit": (unit, [environment.python, assemble.model]),
+    "web": (web, [web_tests]),
+    "node": (node, [lane]),
+    "chromium": (chromium, [lane, browser]),
+    "e2e": (e2e, [assemble.site, browser]),
+}
+
+
+def needs(names: Sequence[str]) -> list[Callable[[], object]]:
+    """What has to be built for these suites, each once."""
+    return list(dict.fromkeys(step for name in names for step in SUITES[name][1]))
+
+
+def stack_switching() -> list[str]:
+    """The flag under which this Node can suspend WebAssembly stacks, which pytest inside Pyodide needs."""
+    ask = "process.exit(WebAssembly.Suspending || WebAssembly.Suspender ? 0 : 1)"
+    for flags in ([], ["--experimental-wasm-jspi"], ["--experimental-wasm-stack-switching"]):
+        if subprocess.run([environment.node(), *flags, "-e", ask], capture_output=True).returncode == 0:
+            return flags
+    raise Failure("This Node has no WebAssembly stack switching (JSPI), which the tests inside Pyodide need: use Node 20, 22 or newer.")
+
+
+def surroundings() -> dict[str, str]:
+    """The environment of tests and measurements: models from this build, nothing written beside the sources."""
+    return {**os.environ, "PYRUVLLM_ASSETS": str(DIST), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+
+
+def run(names: Sequence[str], rest: Sequence[str]) -> int:
+    outcomes = []
+    for name in names:
+        say(f"\n== {name}")
+        outcomes.append(suite(name, rest))
+    summary(outcomes)
+    return int(any(outcome.code for outcome in outcomes))
+
+
+def suite(name: str, rest: Sequence[str]) -> Outcome:
+    """Runs one suite's commands, shows their output as it comes and reads the counts from it."""
+    outcome = Outcome(name, 0, 0.0)
+    begun = time.monotonic()
+    for command in SUITES[name][0](rest):
+        code, lines = stream(command)
+        outcome.code = outcome.code or code
+        count(lines, outcome)
+    outcome.seconds = time.monotonic() - begun
+    if outcome.code == 0 and name not in ("lint", "types") and outcome.passed == 0:
+        outcome.code = 5
+        outcome.failures.append("no test ran")
+    return outcome
+
+
+def stream(command: Command) -> tuple[int, list[str]]:
+    """Runs a command in a process group of its own; all of the group is ended when it is over or takes too long."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=surroundings(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    lines = []
+    late = threading.Timer(LIMIT, end, [process.pid])
+    late.start()
+    try:
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            say(lines[-1])
+        code = process.wait()
+    finally:
+        if not late.is_alive():
+            lines.append(f"FAILED stopped after {LIMIT // 60} minutes")
+        late.cancel()
+        end(process.pid)
+        process.wait()
+    return code, lines
+
+
+def end(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def count(lines: Sequence[str], outcome: Outcome) -> None:
+    """Adds what the closing lines of pytest or ``node --test`` say."""
+    for line in lines:
+        if re.match(r"(=+ )?(\d+ \w+, )*\d+ \w+( in |, )?.* in [\d.]+s", line):
+            for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed)", line):
+                add(outcome, word, int(number))
+        elif found := re.match(r"\W*(pass|fail|skipped) (\d+)$", line):
+            add(outcome, found[1], int(found[2]))
+        elif line.startswith(("FAILED ", "ERROR ")):
+            outcome.failures.append(line)
+
+
+def add(outcome: Outcome, word: str, number: int) -> None:
+    if word.startswith("pass"):
+        outcome.passed += number
+    elif word.startswith(("fail", "error")):
+        outcome.failed += number
+    else:
+        outcome.skipped += number
+
+
+def summary(outcomes: Sequence[Outcome]) -> None:
+    say("\n== summary")
+    for each in outcomes:
+        counts = f"{each.passed} passed, {each.failed} failed, {each.skipped} skipped" if each.passed or each.failed else ""
+        say(f"{'ok    ' if each.code == 0 else 'FAILED'} {each.name:<9} {each.seconds:6.1f} s  {counts}")
+        for line in each.failures:
+            say(f"         {line}")
+    passed, failed, skipped = (sum(getattr(each, name) for each in outcomes) for name in ("passed", "failed", "skipped"))
+    failed += sum(1 for each in outcomes if each.code and not each.failed)
+    say(f"{passed} passed, {failed} failed, {skipped} skipped")
