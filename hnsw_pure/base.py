@@ -1,0 +1,247 @@
+"""The face that both indexes share: what goes in is checked whole, then done; what comes out; how it is saved."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from . import segments as seg
+from .errors import CorruptSegmentError, DimensionError, EfError, ParameterError, SegmentError
+from .metric import Metric
+from .table import VectorTable, Where, read_distinct_ids, read_ids
+
+Progress = Callable[[int, int], object]
+_SLICE = 256  # vectors added between two calls of progress
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """Hits of q queries, best first. Higher scores are better under every metric.
+
+    ids     (q, k) int64, -1 where there are fewer than k hits
+    scores  (q, k) float32: cosine, inner product, or negative squared distance; -inf where there is no hit
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+
+
+class VectorIndex:
+    """A set of (id, vector) pairs that finds the nearest. Not safe for use by several threads at once."""
+
+    kind: str  # what the head segment calls this class
+    parts: tuple[str, ...] = ("ids", "vectors")  # what each run of slots is saved as
+
+    def __init__(self, dim: int, metric: str = "cosine") -> None:
+        self._metric = Metric(metric, dim)
+        self._ledger = seg.Ledger()
+        self._table = VectorTable(self._metric, self._ledger)
+
+    @property
+    def dim(self) -> int:
+        return self._metric.dim
+
+    @property
+    def metric(self) -> str:
+        return self._metric.name
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, id) -> bool:
+        return id in self._table
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
+        return f"<{type(self).__name__} of {len(self)} vectors: {settings}>"
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The ids held, (n,) int64, in no particular order."""
+        return self._table.ids[self._table.live()]
+
+    def vectors(self, ids) -> np.ndarray:
+        """The vectors of ids (n,), (n, dim) float32; under cosine scaled to length one. Raises UnknownIdError, InvalidIdError."""
+        return self._table.vectors[self._table.slots(read_ids(ids))]
+
+    def add(self, ids, vectors, *, progress: Progress | None = None) -> None:
+        """Adds vectors (n, dim) under new ids (n,), integers in 0 ... 2**63 - 1: all of them or, on any error, none.
+
+        `progress(done, total)` is called between slices; an exception it raises cancels the whole call and is passed on.
+        Raises DimensionError, NonFiniteError, ZeroVectorError, InvalidIdError, DuplicateIdError.
+        """
+        ids = read_distinct_ids(ids)
+        if not len(ids) and not np.size(vectors):
+            return
+        rows, squares = self._metric.read(vectors, "vectors")
+        if len(ids) != len(rows):
+            raise DimensionError(f"{len(ids)} ids came with {len(rows)} vectors")
+        self._table.check_new(ids)
+        done: list[np.ndarray] = []
+        try:
+            for start in range(0, len(ids), _SLICE):
+                part = slice(start, start + _SLICE)
+                done.append(self._table.put(ids[part], self._metric.prepare(rows[part], squares[part])))
+                self._link(done[-1])
+                if progress is not None:
+                    progress(min(part.stop, len(ids)), len(ids))
+        except BaseException:
+            for slots in reversed(done):
+                self._drop(slots)
+            raise
+
+    def delete(self, ids) -> None:
+        """Removes ids (n,) and their vectors for good: all of them or, on an error, none.
+
+        Raises UnknownIdError, DuplicateIdError, InvalidIdError.
+        """
+        slots = self._table.slots(read_distinct_ids(ids))
+        if len(slots):
+            self._drop(slots)
+
+    def compact(self) -> None:
+        """Gives the room of deleted vectors back. Results stay the same; every segment that moved counts as changed."""
+        self._renumber(self._table.compact())
+
+    def search(self, queries, k: int = 10, ef: int | None = None, where: Where | None = None) -> SearchResult:
+        """The k nearest to each of queries (q, dim); a single query (dim,) is one row.
+
+        k: hits wanted, at least 1. Fewer come back only where fewer exist.
+        ef: how many near vectors a graph search keeps in sight; more is slower and finds more. At least k.
+        where: the allowed ids, or a callable from ids (n,) int64 to (n,) bool that is called once. None allows all.
+        Raises DimensionError, NonFiniteError, ZeroVectorError, ParameterError, EfError, InvalidIdError.
+        """
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ParameterError(f"k is {k!r}; it is an integer of at least 1")
+        if ef is not None and (isinstance(ef, bool) or not isinstance(ef, int | np.integer) or ef < k):
+            raise EfError(f"ef is {ef!r}; it is an integer of at least k, here {k}")
+        rows, squares = self._metric.read(queries, "queries")
+        allowed = None if where is None else self._table.allowed(where)
+        slots, scores = self._search(self._metric.prepare(rows, squares), int(k), max(ef or self._ef(), k), allowed)
+        return SearchResult(np.where(slots >= 0, self._table.ids[slots] if self._table.top else -1, -1), scores)
+
+    def segments(self, *, vectors: bool = True) -> dict[str, bytes]:
+        """The whole index as named segments. Without `vectors` whoever loads it must bring them from elsewhere."""
+        return self._emit(None, vectors)
+
+    def changes(self, *, vectors: bool = True) -> seg.Changes:
+        """What changed since the changes that `mark_saved` last confirmed. Until it is called, they are given again and again."""
+        stale, removed = self._ledger.hand_out(self._names(vectors))
+        if not stale and not removed and seg.HEAD in self._ledger.saved:
+            return seg.Changes({}, ())
+        return seg.Changes(self._emit(stale, vectors), tuple(sorted(removed)))
+
+    def mark_saved(self) -> None:
+        """Says that what `changes` last gave is stored for good. What the index went through since then still counts as changed."""
+        self._ledger.mark_saved()
+
+    @classmethod
+    def from_segments(cls, segments: Mapping[str, bytes], *, vectors: Callable[[np.ndarray], np.ndarray] | None = None):
+        """The index that these segments were made of. It answers as that one did.
+
+        vectors: a callable from ids (n,) int64 to their vectors (n, dim); needed for segments that were made without them.
+        Raises CorruptSegmentError, NewerSegmentError; SegmentError for segments of another kind of index.
+        """
+        settings, payloads = seg.open_segments(segments)
+        if settings.get("kind") != cls.kind:
+            raise SegmentError(f"these segments hold an index of kind {settings.get('kind')!r}; {cls.__name__} reads {cls.kind!r}")
+        try:
+            top, upper = settings.pop("top"), settings.pop("upper")
+            del settings["kind"]
+            index = cls(**settings)
+            if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in (top, upper)):
+                raise ParameterError(f"{top} slots and {upper} upper layers")
+            index._restore(payloads, top, upper, vectors)
+        except (KeyError, TypeError, ParameterError) as error:
+            raise CorruptSegmentError(f"the head segment's settings do not fit: {error!r}") from None
+        index._ledger.hand_out(index._names(vectors is None))
+        index.mark_saved()
+        return index
+
+    def save(self, target: str | os.PathLike | BinaryIO) -> None:
+        """Writes the whole index to a path or an open binary file. A path is replaced in one step, or left as it was."""
+        content = seg.pack_file(self.segments())
+        if hasattr(target, "write"):
+            target.write(content)
+            return
+        path = Path(target)
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(content)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike | BinaryIO):
+        """Reads what `save` wrote. Raises CorruptSegmentError, NewerSegmentError, SegmentError."""
+        content = source.read() if hasattr(source, "read") else Path(source).read_bytes()
+        return cls.from_segments(seg.unpack_file(content))
+
+    # What an index with a graph does besides
+
+    def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Slots (q, k) int64 and scores (q, k) float32 for prepared queries; `allowed` is a mask over slots (top,) bool."""
+        raise NotImplementedError
+
+    def _ef(self) -> int:
+        return 0
+
+    def _link(self, slots: np.ndarray) -> None:
+        """Takes new slots into the graph."""
+
+    def _drop(self, slots: np.ndarray) -> None:
+        self._table.wipe(slots)
+
+    def _renumber(self, live: np.ndarray) -> None:
+        """Slot live[i] (n,) is now slot i."""
+
+    def _settings(self) -> dict:
+        return {"dim": self.dim, "metric": self.metric}
+
+    def _upper(self) -> int:
+        return 0
+
+    def _pack(self, part: str, run: str) -> bytes:
+        slots = slice(int(run) * seg.RUN, min((int(run) + 1) * seg.RUN, self._table.top))
+        if part == "ids":
+            return self._table.ids[slots].astype("<i8").tobytes()
+        return self._table.vectors[slots].astype("<f4").tobytes()
+
+    def _restore(self, payloads: Mapping[str, bytes], top: int, upper: int, vectors: Callable | None) -> None:
+        runs = range(-(-top // seg.RUN))
+        sizes = [min(seg.RUN, top - run * seg.RUN) for run in runs]
+        ids = np.full(top, -1, np.int64)
+        rows = np.zeros((top, self.dim), np.float32)
+        for run, size in zip(runs, sizes, strict=True):
+            part = slice(run * seg.RUN, run * seg.RUN + size)
+            ids[part] = seg.read_array(f"ids/{run}", payloads[f"ids/{run}"], "<i8", size)
+            live = np.flatnonzero(ids[part] >= 0)
+            if vectors is None:
+                name = f"vectors/{run}"
+                rows[part] = seg.read_array(name, payloads[name], "<f4", size * self.dim).reshape(size, self.dim)
+            elif len(live):
+                brought, squares = self._metric.read(vectors(ids[part][live]), "vectors")
+                rows[part.start + live] = self._metric.prepare(brought, squares)
+        if ids.min(initial=0) < -1 or len(np.unique(ids[ids >= 0])) != (ids >= 0).sum():
+            raise CorruptSegmentError("the segments name an id twice, or one below zero")
+        self._table.restore(ids, rows)
+
+    def _names(self, vectors: bool) -> list[str]:
+        parts = [part for part in self.parts if vectors or part != "vectors"]
+        runs = range(-(-self._table.top // seg.RUN))
+        return [f"{part}/{run}" for part in parts for run in runs] + [f"upper/{level}" for level in range(1, self._upper() + 1)]
+
+    def _emit(self, wanted: set[str] | None, vectors: bool) -> dict[str, bytes]:
+        names = self._names(vectors)
+        checksums = self._ledger.checksums
+        emitted = {}
+        for name in names:
+            if wanted is None or name in wanted or name not in checksums:
+                segment = seg.frame(self._pack(*name.split("/")))
+                checksums[name] = seg.checksum(segment)
+                if wanted is None or name in wanted:
+                    emitted[name] = segment
+        settings = {**self._settings(), "kind": self.kind, "top": self._table.top, "upper": self._upper()}
+        emitted[seg.HEAD] = seg.frame_head(settings, {name: checksums[name] for name in names})
+        return emitted

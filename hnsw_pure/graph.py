@@ -1,0 +1,263 @@
+"""Where the links live: flat int32 neighbour arrays, levels, the entry point, and a tree that keeps the ground connected.
+
+A node is known by its slot in the `VectorTable`. Links are directed. On the ground layer a subset of them, the *tree*, runs both
+ways between a node and its parent and is never pruned, so every live node can be reached from every other whatever is pruned or
+deleted around it. Malkov and Yashunin (2018) leave that to chance; here it is an invariant:
+
+    parent[slot] is -1 for one live node, the root; for any other, slot and parent[slot] are in each other's ground list,
+    following parents ends at the root, and no node has more than `m` children.
+"""
+
+import numpy as np
+
+from .segments import Ledger
+
+
+class Layer:
+    """The ground layer: the list of slot s is row s of `links` (capacity, width) int32, padded at its end with -1."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.links = np.empty((0, width), np.int32)
+
+    def reserve(self, capacity: int) -> None:
+        self.links = _grown(self.links, capacity)
+
+    def lists(self, slots: np.ndarray) -> np.ndarray:
+        """Neighbours of slots (n,), (n, width) int32, padded with -1."""
+        return self.links[slots]
+
+    def list(self, slot: int) -> np.ndarray:
+        """Neighbours of one slot, (degree,) int32."""
+        held = self.lists(slot)
+        return held[held >= 0]
+
+    def assign(self, slot: int, neighbours: np.ndarray) -> None:
+        row = self.lists(slot)  # a view
+        row[: len(neighbours)] = neighbours
+        row[len(neighbours) :] = -1
+
+    def append(self, slots: np.ndarray, places: np.ndarray, neighbours: np.ndarray) -> None:
+        """Writes neighbours (n,) at places (n,) of the lists of slots (n,)."""
+        self.links[slots, places] = neighbours
+
+    def holders(self, dead: np.ndarray) -> np.ndarray:
+        """Slots whose lists name a dead one; `dead` is a mask over slots whose last entry, where -1 looks, is False."""
+        return np.flatnonzero(dead[self.links].any(axis=1))
+
+
+class UpperLayer(Layer):
+    """A layer of few nodes: `row` (capacity,) int32 says in which row of `links` a slot's list is, -1 where it has none."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.row = np.empty(0, np.int32)
+
+    def reserve(self, capacity: int) -> None:
+        self.row = _grown(self.row, capacity)
+
+    def members(self) -> np.ndarray:
+        """Slots on this layer, ascending, (n,) int64."""
+        return np.flatnonzero(self.row >= 0)
+
+    def enrol(self, slots: np.ndarray) -> None:
+        """Gives slots (n,) empty lists, in rows that deleted members left where there are any."""
+        used = np.zeros(len(self.links), bool)
+        used[self.row[self.row >= 0]] = True
+        free = np.flatnonzero(~used)[: len(slots)]
+        fresh = np.arange(len(self.links), len(self.links) + len(slots) - len(free))
+        self.row[slots] = np.concatenate((free, fresh))
+        self.links = _grown(self.links, len(self.links) + len(fresh))
+
+    def expel(self, slots: np.ndarray) -> None:
+        self.links[self.row[slots]] = -1
+        self.row[slots] = -1
+
+    def lists(self, slots: np.ndarray) -> np.ndarray:
+        return self.links[self.row[slots]]
+
+    def append(self, slots: np.ndarray, places: np.ndarray, neighbours: np.ndarray) -> None:
+        self.links[self.row[slots], places] = neighbours
+
+    def holders(self, dead: np.ndarray) -> np.ndarray:
+        members = self.members()
+        return members[dead[self.lists(members)].any(axis=1)]
+
+
+class Graph:
+    """The links of all layers.
+
+    levels  (capacity,) int8: highest layer of a slot, -1 where it is not in the graph
+    parent  (capacity,) int32: in the tree; -1 for the root and for slots that are not in the graph
+    layers  the ground first, with 2 m links a node, m on the others
+    entry   the slot where searches begin, on the highest layer; -1 when empty
+    """
+
+    def __init__(self, m: int, seed: int, ledger: Ledger) -> None:
+        self.m = m
+        self.seed = seed
+        self.ledger = ledger
+        self.levels = np.empty(0, np.int8)
+        self.parent = np.empty(0, np.int32)
+        self.layers: list[Layer] = [Layer(2 * m)]
+        self.entry = -1
+
+    @property
+    def ground(self) -> Layer:
+        return self.layers[0]
+
+    @property
+    def upper(self) -> list[UpperLayer]:
+        return self.layers[1:]
+
+    def draw_levels(self, ids: np.ndarray) -> np.ndarray:
+        """Levels of ids (n,), (n,) int8: geometric with multiplier 1 / ln m, from a hash of the id and the seed.
+
+        Without a generator's state an id gets the same level in whatever order it comes, before and after a restart.
+        """
+        mixed = ids.astype(np.uint64) + np.uint64((self.seed * 0x9E3779B97F4A7C15) % 2**64)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)  # the finaliser of splitmix64
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        uniform = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) + 0.5
+        return (-np.log(uniform / 2**53) / np.log(self.m)).astype(np.int8)
+
+    def reserve(self, capacity: int) -> None:
+        """Makes room for slots 0 ... capacity - 1."""
+        self.levels = _grown(self.levels, capacity)
+        self.parent = _grown(self.parent, capacity)
+        for layer in self.layers:
+            layer.reserve(capacity)
+
+    def enrol(self, slots: np.ndarray, levels: np.ndarray) -> None:
+        """Takes slots (n,) in at levels (n,), with empty lists, and sets the entry point."""
+        while len(self.layers) <= levels.max():
+            self.layers.append(UpperLayer(self.m))
+            self.layers[-1].reserve(len(self.levels))
+        self.levels[slots] = levels
+        for level, layer in enumerate(self.upper, 1):
+            on_it = slots[levels >= level]
+            if len(on_it):
+                layer.enrol(on_it)
+        self._choose_entry()
+        self.touch_all(slots)
+
+    def expel(self, slots: np.ndarray) -> None:
+        """Removes slots (n,) whose links are repaired and whose children have other parents. Empty layers go too."""
+        self.touch_all(slots)
+        self.ground.links[slots] = -1
+        for level, layer in enumerate(self.upper, 1):
+            on_it = slots[self.levels[slots] >= level]
+            if len(on_it):
+                layer.expel(on_it)
+        self.levels[slots] = -1
+        self.parent[slots] = -1
+        self._choose_entry()
+        del self.layers[int(self.levels.max(initial=0)) + 1 :]
+
+    def restore(self, levels: np.ndarray, upper: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Takes over the levels (capacity,), and per upper layer its slots (n,) and their lists (n, m), of a saved graph."""
+        self.levels = levels
+        for slots, lists in upper:
+            layer = UpperLayer(self.m)
+            layer.reserve(len(levels))
+            layer.row[slots] = np.arange(len(slots))
+            layer.links = lists
+            self.layers.append(layer)
+        self._choose_entry()
+
+    def touch(self, level: int, slots: np.ndarray) -> None:
+        """Notes that the lists of slots (n,) on one layer changed."""
+        if level:
+            self.ledger.touch_name(f"upper/{level}")
+        else:
+            self.ledger.touch("links", slots)
+
+    def touch_all(self, slots: np.ndarray) -> None:
+        for level in range(int(self.levels[slots].max(initial=0)) + 1):
+            self.touch(level, slots)
+
+    def children(self, slot: int) -> np.ndarray:
+        """The children of a slot in the tree, (n,) int32."""
+        near = self.ground.list(slot)
+        return near[self.parent[near] == slot]
+
+    def has_room(self, slot: int) -> bool:
+        return len(self.children(slot)) < self.m
+
+    def pinned(self, slot: int, near: np.ndarray) -> np.ndarray:
+        """Which links of a slot to near (n,) belong to the tree, (n,) bool."""
+        return (self.parent[near] == slot) | (near == self.parent[slot])
+
+    def attach(self, slot: int, parent: int) -> None:
+        """Makes `parent`, or where it has no room a leaf below it, the parent of a slot that is not above it in the tree."""
+        while not self.has_room(parent):
+            parent = int(self.children(parent)[0])
+        self._ensure(slot, parent)
+        self._ensure(parent, slot)
+        self.parent[slot] = parent
+        self.touch(0, np.array([slot, parent]))
+
+    def _ensure(self, slot: int, neighbour: int) -> None:
+        """Puts a neighbour into a ground list, in the place of the last link outside the tree where the list is full."""
+        near = self.ground.list(slot)
+        if neighbour in near:
+            return
+        if len(near) == self.ground.width:
+            near = np.delete(near, np.flatnonzero(~self.pinned(slot, near))[-1])
+        self.ground.assign(slot, np.append(near, neighbour))
+
+    def renumber(self, live: np.ndarray) -> None:
+        """Slot live[i] of (n,) becomes slot i; all others are free already."""
+        new = np.full(len(self.levels) + 1, -1, np.int32)  # one more, so that -1 stays -1
+        new[live] = np.arange(len(live))
+        self.touch_all(np.arange(len(self.levels)))
+        self.levels = self.levels[live]
+        self.parent = new[self.parent[live]]
+        self.ground.links = new[self.ground.links[live]]
+        for layer in self.upper:
+            rows = layer.row[live]
+            layer.links = new[layer.links[rows[rows >= 0]]]
+            layer.row = np.where(rows >= 0, np.cumsum(rows >= 0) - 1, -1).astype(np.int32)
+        self._choose_entry()
+
+    def fault(self, live: np.ndarray) -> str | None:
+        """What about this graph cannot be, in words, or None; live (capacity,) bool says which slots hold a vector."""
+        if not np.array_equal(self.levels >= 0, live):
+            return "the slots with links are not those with vectors"
+        for level, layer in enumerate(self.layers):
+            on_it = self.levels >= level
+            links = layer.lists(np.flatnonzero(on_it))
+            if links.max(initial=-1) >= len(live) or not np.append(on_it, True)[links].all():
+                return f"layer {level} has links to slots that are not on it"
+            ordered = np.sort(links, axis=1)
+            if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any() or (links == np.flatnonzero(on_it)[:, None]).any():
+                return f"layer {level} has a link twice, or from a node to itself"
+        nodes = np.flatnonzero(live)
+        roots = nodes[self.parent[nodes] < 0]
+        if len(roots) != min(1, len(nodes)):
+            return f"the tree has {len(roots)} roots"
+        below = np.setdiff1d(nodes, roots)
+        above = self.parent[below]
+        if above.max(initial=-1) >= len(live) or not live[above].all():
+            return "the tree has a parent that is no node"
+        if not (self.ground.lists(below) == above[:, None]).any(axis=1).all() or not (
+            (self.ground.lists(above) == below[:, None]).any(axis=1).all()
+        ):
+            return "a link of the tree is missing"
+        ancestors = self.parent
+        for _ in range(len(nodes).bit_length()):  # each step doubles the height it looks from
+            ancestors = np.where(ancestors >= 0, ancestors[ancestors], -1)
+        return "the tree has a cycle" if (ancestors >= 0).any() else None
+
+    def _choose_entry(self) -> None:
+        top = int(np.argmax(self.levels)) if len(self.levels) else -1
+        self.entry = top if top >= 0 and self.levels[top] >= 0 else -1
+
+
+def _grown(array: np.ndarray, length: int) -> np.ndarray:
+    """The array (n, ...) with at least `length` rows, the new ones -1; half as much again, so that growing is seldom."""
+    if length <= len(array):
+        return array
+    grown = np.full((max(length, len(array) * 3 // 2), *array.shape[1:]), -1, array.dtype)
+    grown[: len(array)] = array
+    return grown

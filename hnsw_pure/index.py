@@ -1,0 +1,146 @@
+"""HNSW: approximate nearest neighbours in a graph of several layers.
+
+Y. A. Malkov and D. A. Yashunin, Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World
+graphs, IEEE TPAMI 2018, arXiv:1603.09320. The defaults are the paper's range for high-dimensional data: 2 M links on the ground
+layer, level multiplier 1 / ln M, neighbour selection by algorithm 4.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from . import segments as seg
+from .base import VectorIndex
+from .brute import rank, scan
+from .errors import CorruptSegmentError, ParameterError
+from .graph import Graph
+from .insert import link
+from .repair import unlink
+from .search import Visited, beam, descend
+
+
+class HNSW(VectorIndex):
+    """An index that finds nearly all of the nearest while looking at few vectors.
+
+        index = HNSW(768)
+        index.add([1, 2], vectors)              # (2, 768)
+        index.search(queries, k=10).ids         # (q, 10) int64
+
+    dim: numbers a vector; metric: "cosine", "ip" or "l2".
+    M: links of a new node, 2 ... 1024; a node has at most M on an upper layer and 2 M on the ground.
+    ef_construction: candidates a new node chooses its links from, at least M.
+    ef_search: `ef` of searches that do not give one.
+    seed: of the levels; the same ids and vectors in the same order make the same index.
+    Raises ParameterError.
+    """
+
+    kind = "hnsw"
+    parts = ("ids", "vectors", "links")
+
+    def __init__(
+        self, dim: int, M: int = 32, ef_construction: int = 200, metric: str = "cosine", *, ef_search: int = 64, seed: int = 20260118
+    ) -> None:
+        super().__init__(dim, metric)
+        for name, value, low, high in (
+            ("M", M, 2, 1024),
+            ("ef_construction", ef_construction, M, None),
+            ("ef_search", ef_search, 1, None),
+            ("seed", seed, 0, None),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low or (high and value > high):
+                raise ParameterError(f"{name} is {value!r}; it is an integer of at least {low}" + (f", at most {high}" if high else ""))
+        self.M = int(M)
+        self.ef_construction = int(ef_construction)
+        self.ef_search = int(ef_search)
+        self.seed = int(seed)
+        self._visited = Visited()
+        self._graph = Graph(self.M, self.seed, self._ledger)
+
+    def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
+        table, graph = self._table, self._graph
+        among = table.live() if allowed is None else np.flatnonzero(allowed)
+        wanted = min(k, len(among))
+        # A walk looks at about 16 ef vectors, and at 1/share times as many where only a share of them counts.
+        if not wanted or (allowed is not None and len(among) ** 2 <= 16 * ef * len(table)):
+            return scan(table, queries, k, among)
+        slots = np.full((len(queries), k), -1, np.int64)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for i, query in enumerate(queries):
+            found, _ = beam(graph.ground, table, query, descend(graph, table, query), ef, self._visited, allowed)
+            if len(found) < wanted:
+                slots[i : i + 1], scores[i : i + 1] = scan(table, query[None], k, among)
+            else:
+                slots[i, :wanted], scores[i, :wanted] = rank(table, found[:wanted], query)
+        return slots, scores
+
+    def _ef(self) -> int:
+        return self.ef_search
+
+    def _link(self, slots: np.ndarray) -> None:
+        link(self._graph, self._table, slots, self.ef_construction, self._visited)
+
+    def _drop(self, slots: np.ndarray) -> None:
+        linked = slots[self._graph.levels[slots] >= 0]  # a cancelled add leaves some that are not
+        stay = np.flatnonzero(self._graph.levels >= 0)
+        if len(linked) * 2 <= len(stay):
+            unlink(self._graph, self._table, linked, self.ef_construction)
+            super()._drop(slots)
+            return
+        # Where most go, there is more to repair than to build.
+        self._graph.expel(stay)
+        super()._drop(slots)
+        live = self._table.live()
+        if len(live):
+            self._link(live)
+
+    def _renumber(self, live: np.ndarray) -> None:
+        self._graph.renumber(live)
+
+    def _settings(self) -> dict:
+        return {
+            "dim": self.dim,
+            "metric": self.metric,
+            "M": self.M,
+            "ef_construction": self.ef_construction,
+            "ef_search": self.ef_search,
+            "seed": self.seed,
+        }
+
+    def _upper(self) -> int:
+        return len(self._graph.upper)
+
+    def _pack(self, part: str, run: str) -> bytes:
+        graph = self._graph
+        if part == "links":
+            slots = slice(int(run) * seg.RUN, min((int(run) + 1) * seg.RUN, self._table.top))
+            return graph.parent[slots].astype("<i4").tobytes() + seg.pack_lists(graph.ground.links[slots])
+        if part == "upper":
+            layer = graph.layers[int(run)]
+            members = layer.members()
+            return len(members).to_bytes(4, "little") + members.astype("<i4").tobytes() + seg.pack_lists(layer.lists(members))
+        return super()._pack(part, run)
+
+    def _restore(self, payloads: Mapping[str, bytes], top: int, upper: int, vectors: Callable | None) -> None:
+        super()._restore(payloads, top, upper, vectors)
+        graph = self._graph
+        live = self._table.ids >= 0
+        graph.reserve(top)
+        for start in range(0, top, seg.RUN):
+            name = f"links/{start // seg.RUN}"
+            size = min(seg.RUN, top - start)
+            graph.parent[start : start + size] = seg.read_array(name, payloads[name][: 4 * size], "<i4", size)
+            graph.ground.links[start : start + size] = seg.unpack_lists(name, payloads[name][4 * size :], size, graph.ground.width)
+        levels = np.where(live, 0, -1).astype(np.int8)
+        lists = []
+        for level in range(1, upper + 1):
+            name = f"upper/{level}"
+            count = int.from_bytes(payloads[name][:4], "little")
+            members = seg.read_array(name, payloads[name][4 : 4 + 4 * count], "<i4", count)
+            lists.append((members, seg.unpack_lists(name, payloads[name][4 + 4 * count :], count, self.M)))
+            if not count or members.min() < 0 or members.max() >= top or (levels[members] != level - 1).any():
+                raise CorruptSegmentError(f"segment {name} names slots that are not on the layer below")
+            levels[members] = level
+        graph.restore(levels, lists)
+        fault = graph.fault(live)
+        if fault:
+            raise CorruptSegmentError(f"the segments do not make a graph: {fault}")
