@@ -1,0 +1,269 @@
+// A SQLite database that lasts: sql.js over a PagedFile over IndexedDB. Reading and writing are synchronous and in memory,
+// `flush` makes durable. One tab writes, others read the moment at which they opened.
+// The only user is pyruvllm/storage/sqljs.py. Errors are Failures: their `name` is a class of pyruvllm/errors.py.
+import { Connection } from "./connection";
+import { engine, type Engine } from "./engine";
+import { Failure, failed } from "./failure";
+import { remove } from "./indexeddb";
+import { PAGE, PagedFile } from "./pagedfile";
+import { PageStore } from "./pagestore";
+import { acquire, becomesFree, type Release } from "./writer";
+
+const IN_MEMORY = ":memory:";
+
+export interface OpenOptions {
+  readonly?: boolean;
+}
+
+/**
+ * Opens the database of that name, and makes it unless `readonly`. If another tab or worker holds the writer's lock the
+ * result is read-only. ":memory:" lasts as long as the object. Opening an existing database writes nothing.
+ */
+export async function openDatabase(name: string, { readonly = false }: OpenOptions = {}): Promise<Database> {
+  const sqlite = await engine();
+  if (name === IN_MEMORY) return new Database(name, sqlite, emptyFile(sqlite));
+  const release = readonly ? undefined : await acquire(name);
+  try {
+    return await Database.load(name, sqlite, readonly, release);
+  } catch (error) {
+    release?.();
+    throw failed(`opening the database "${name}"`, error);
+  }
+}
+
+/** Removes the database of that name and its IndexedDB. Other tabs that have it open are told that they lost it. */
+export function deleteDatabase(name: string): Promise<void> {
+  return remove(name);
+}
+
+export class Database {
+  writable: boolean;
+  durableMs = 0; // how long the last flush that wrote something took
+  /** Resolves with the reason when this database stops being the writer, with null when it was closed as it should be. */
+  readonly lost: Promise<string | null>;
+  /** Resolves with true when the writer that kept this one read-only is gone, with false when there is nothing to wait for any more. */
+  readonly released: Promise<boolean>;
+  private connection: Connection;
+  private lose!: (reason: string | null) => void;
+  private queue: Promise<unknown> = Promise.resolve(); // commits, folds and replacements, one after the other
+  private folding = false; // whether a further fold is queued
+  private replacing = false;
+  private closed = false;
+  private fenced: Failure | undefined;
+  private readonly waiting = new AbortController();
+
+  constructor(
+    readonly name: string,
+    private readonly engine: Engine,
+    file: PagedFile,
+    private store?: PageStore,
+    private release?: Release,
+    followed = false, // somebody else is the writer
+  ) {
+    this.lost = new Promise((resolve) => (this.lose = resolve));
+    this.connection = new Connection(engine, file);
+    this.writable = !store || release !== undefined;
+    if (!this.writable) this.connection.forbidWrites();
+    this.released = followed ? becomesFree(name, this.waiting.signal) : Promise.resolve(false);
+  }
+
+  static async load(name: string, sqlite: Engine, readonly: boolean, release: Release | undefined): Promise<Database> {
+    let database: Database | undefined;
+    const store = new PageStore(name, () => database?.end(`the database "${name}" was deleted in another tab`));
+    try {
+      const file = await store.load(release !== undefined);
+      if (!file && !release) {
+        const why = readonly ? "open it for writing to make it" : "another tab is just making it; try again";
+        throw new Failure("StorageError", `there is no database named "${name}": ${why}`);
+      }
+      database = new Database(name, sqlite, file ?? emptyFile(sqlite), store, release, !readonly && !release);
+    } catch (error) {
+      store.close();
+      throw error;
+    }
+    if (!release) store.close(); // it has all it will ever read
+    else globalThis.addEventListener?.("pagehide", database.leave);
+    return database;
+  }
+
+  run(sql: string, packed?: Uint8Array): number {
+    this.assertUsable();
+    return this.connection.run(sql, packed);
+  }
+
+  query(sql: string, packed?: Uint8Array): Uint8Array {
+    this.assertUsable();
+    return this.connection.query(sql, packed);
+  }
+
+  size(): number {
+    return this.connection.file.size;
+  }
+
+  /** Resolves when all that was committed before the call is on disk. */
+  async flush(): Promise<void> {
+    this.assertUsable();
+    const store = this.store;
+    if (!store || (!this.writable && !this.fenced)) return;
+    await this.inTurn(() => this.commit(store));
+    this.foldLater(store);
+  }
+
+  /** The whole database as one ordinary SQLite file. */
+  export(): Uint8Array {
+    this.assertUsable();
+    return this.connection.file.image();
+  }
+
+  /** A read-only database over another SQLite file, to look at before `replace`. Rejects with CorruptError if the file is not sound. */
+  candidate(image: Uint8Array): Database {
+    const database = new Database(`the file to be put in the place of "${this.name}"`, this.engine, PagedFile.from(plain(this.engine, image)));
+    try {
+      database.connection.requireSound();
+      database.writable = false;
+      database.connection.forbidWrites();
+      return database;
+    } catch (error) {
+      database.connection.close();
+      throw error;
+    }
+  }
+
+  /** Puts a candidate in the place of this database, durably and wholly, or rejects and leaves everything as it was. */
+  async replace(candidate: Database): Promise<void> {
+    this.assertUsable();
+    if (!this.writable) throw new Failure("ReadOnlyError", `the database "${this.name}" is open read-only here`);
+    this.replacing = true; // what was written meanwhile would be lost without a word
+    try {
+      const file = PagedFile.from(candidate.connection.file.image());
+      const next = new Connection(this.engine, file);
+      try {
+        await this.inTurn(() => this.guarded(async () => this.store?.replace(file)));
+      } catch (error) {
+        next.close();
+        throw error;
+      }
+      this.connection.close();
+      this.connection = next;
+    } finally {
+      this.replacing = false;
+    }
+  }
+
+  /** Flushes and gives the writer's lock back. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    try {
+      if (!this.fenced) await this.flush();
+    } finally {
+      await this.inTurn(async () => this.shut());
+    }
+  }
+
+  private async commit(store: PageStore): Promise<void> {
+    const start = performance.now();
+    const written = await this.guarded(() => store.commit(this.connection.file));
+    if (written) this.durableMs = performance.now() - start;
+  }
+
+  /** After an acknowledgement: folds what the commit planned, and goes on in further turns while the log is too long. */
+  private foldLater(store: PageStore): void {
+    if (this.folding) return;
+    this.folding = true;
+    this.inTurn(async () => {
+      this.folding = false;
+      if (this.closed || this.fenced) return;
+      if (await this.guarded(() => store.foldSome())) this.continueFolding(store);
+    }).catch(() => undefined); // the log keeps what was not folded, and the next commit plans it again
+  }
+
+  private continueFolding(store: PageStore): void {
+    this.inTurn(async () => {
+      if (this.closed || this.fenced) return;
+      await this.guarded(() => store.commit(this.connection.file)); // plans the next step
+      this.foldLater(store);
+    }).catch(() => undefined);
+  }
+
+  /** Runs work on the store, refuses it where the store can no longer be written, and notices when it was lost. */
+  private async guarded<T>(work: () => Promise<T>): Promise<T> {
+    const broken = this.fenced ?? this.connection.broken;
+    if (broken) throw broken;
+    if (this.connection.file.detached) {
+      throw new Failure("StorageError", `the file of "${this.name}" was truncated, later changes were not seen; open it again`);
+    }
+    try {
+      return await work();
+    } catch (error) {
+      const failure = failed(`saving the database "${this.name}"`, error);
+      if (failure.name === "FencedError") this.end(failure.message);
+      throw failure;
+    }
+  }
+
+  private shut(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.end(null);
+    this.store?.close();
+    this.connection.close();
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.queue.then(work);
+    this.queue = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Stops being the writer: `reason` is null if that was asked for. */
+  private end(reason: string | null): void {
+    if (reason !== null && this.writable && !this.connection.broken) {
+      this.fenced = new Failure("FencedError", reason);
+      this.connection.forbidWrites();
+    }
+    this.writable = false;
+    this.waiting.abort();
+    globalThis.removeEventListener?.("pagehide", this.leave);
+    this.release?.();
+    this.release = undefined;
+    this.lose(reason);
+  }
+
+  /** A page that is put aside may never come back, and others should be able to write. */
+  private readonly leave = (): void => this.end(`the page was left; load it again to write to "${this.name}"`);
+
+  private assertUsable(): void {
+    if (this.closed) throw new Failure("StorageError", `the database "${this.name}" is closed`);
+    if (this.replacing) throw new Failure("StorageError", `the database "${this.name}" is being replaced`);
+  }
+}
+
+/** A SQLite file of one page without any table. */
+function emptyFile({ sqlite }: Engine): PagedFile {
+  const database = new sqlite.Database();
+  database.run(`PRAGMA page_size = ${PAGE}; PRAGMA schema_version = 1`); // the first write makes the file
+  const image = database.export();
+  database.close();
+  return PagedFile.from(image);
+}
+
+/** `image` as the paged file can have it: rollback mode instead of WAL, and nothing that truncates the file. */
+function plain({ sqlite }: Engine, image: Uint8Array): Uint8Array {
+  if (image.length < 512 || new TextDecoder().decode(image.subarray(0, 15)) !== "SQLite format 3") {
+    throw new Failure("CorruptError", `this is no SQLite file (${image.length} bytes)`);
+  }
+  const bytes = image.slice();
+  bytes[18] = bytes[19] = 1; // read and write version: 2 is WAL, which needs shared memory
+  const header = new DataView(bytes.buffer);
+  const autoVacuum = header.getUint32(52) !== 0;
+  if (!autoVacuum && header.getUint16(16) === PAGE) return bytes;
+  const database = new sqlite.Database(bytes);
+  try {
+    database.run(`PRAGMA auto_vacuum = NONE; PRAGMA page_size = ${PAGE}; VACUUM`);
+    return database.export();
+  } catch (error) {
+    throw new Failure("CorruptError", `this SQLite file is damaged: ${(error as Error).message}`, { cause: error });
+  } finally {
+    database.close();
+  }
+}

@@ -1,0 +1,126 @@
+// The database file of sql.js, held outside its heap in extents, which remembers the pages that were written.
+//
+// Emscripten's in-memory file system touches a file's contents only through `length`, `subarray`, `set` and, at the first
+// write, `slice`. An object with these four, handed over by its own `slice`, becomes the file: nothing is copied when
+// the file grows, and every write of SQLite arrives in `set`.
+
+export const PAGE = 4096; // bytes; the unit in which changes are tracked and logged
+export const EXTENT = 256 * 1024; // bytes; the unit in which the base image is kept
+const LARGEST_READ = 65536; // bytes: SQLite reads at most one page of its largest size
+
+export class PagedFile {
+  readonly length = Number.MAX_SAFE_INTEGER; // the capacity: the file system never moves the contents to make room
+  size = 0; // bytes
+  adopted = false;
+  /** Set when the file system truncated the file: it then holds contents of its own and writes go unseen. */
+  detached = false;
+  private readonly extents: Uint8Array[] = [];
+  private dirty = new Set<number>();
+
+  /** A file with the bytes of `image`, all of them still to be written to disk. */
+  static from(image: Uint8Array): PagedFile {
+    const file = new PagedFile();
+    file.set(image, 0);
+    return file;
+  }
+
+  /** A file with contents that are on disk: `extents` are taken over, not copied. */
+  static loaded(size: number, extents: Iterable<[number, Uint8Array]>): PagedFile {
+    const file = new PagedFile();
+    for (const [number, bytes] of extents) file.extents[number] = bytes;
+    file.size = size;
+    return file;
+  }
+
+  /** What `new SQL.Database()` takes as its image so that this file becomes the database file. */
+  handover(): Uint8Array {
+    const seed = {
+      length: this.size,
+      subarray: () => {
+        throw new Error("sql.js reads the seed of its file in an unknown way");
+      },
+      slice: (start: number, end: number) => {
+        if (start !== 0 || end !== this.size) throw new Error("sql.js copies the seed of its file in an unknown way");
+        this.adopted = true;
+        return this;
+      },
+    };
+    return seed as unknown as Uint8Array;
+  }
+
+  subarray(start: number, end: number): Uint8Array {
+    if (start === 0 && end > LARGEST_READ) this.detached = true;
+    return this.read(start, end);
+  }
+
+  set(source: Uint8Array, position: number): void {
+    for (let done = 0; done < source.length; ) {
+      const [extent, offset] = place(position + done);
+      const count = Math.min(EXTENT - offset, source.length - done);
+      this.extent(extent).set(source.subarray(done, done + count), offset);
+      done += count;
+    }
+    this.size = Math.max(this.size, position + source.length);
+    const last = Math.floor((position + source.length - 1) / PAGE);
+    for (let page = Math.floor(position / PAGE); page <= last; page++) this.dirty.add(page);
+  }
+
+  /** The bytes of one extent, made of zeros if nothing was written there yet; live, not a copy. */
+  extent(number: number): Uint8Array {
+    return (this.extents[number] ??= new Uint8Array(EXTENT));
+  }
+
+  /** The bytes of one page; live, not a copy. */
+  page(number: number): Uint8Array {
+    return this.read(number * PAGE, (number + 1) * PAGE);
+  }
+
+  get extentCount(): number {
+    return Math.ceil(this.size / EXTENT);
+  }
+
+  get changed(): boolean {
+    return this.dirty.size > 0;
+  }
+
+  /** The pages written since the last call, in order. */
+  takeDirty(): number[] {
+    const pages = [...this.dirty].sort((a, b) => a - b);
+    this.dirty = new Set();
+    return pages;
+  }
+
+  /** Gives back pages that did not reach the disk. */
+  markDirty(pages: Iterable<number>): void {
+    for (const page of pages) this.dirty.add(page);
+  }
+
+  /** A copy of the whole file. */
+  image(): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(this.size);
+    for (let number = 0; number < this.extentCount; number++) {
+      const start = number * EXTENT;
+      bytes.set(this.extent(number).subarray(0, Math.min(EXTENT, this.size - start)), start);
+    }
+    return bytes;
+  }
+
+  private read(start: number, end: number): Uint8Array {
+    const [extent, offset] = place(start);
+    const count = end - start;
+    if (offset + count <= EXTENT) return this.extent(extent).subarray(offset, offset + count);
+    const bytes = new Uint8Array(count);
+    for (let done = 0; done < count; ) {
+      const [next, from] = place(start + done);
+      const part = this.extent(next).subarray(from, Math.min(EXTENT, from + count - done));
+      bytes.set(part, done);
+      done += part.length;
+    }
+    return bytes;
+  }
+}
+
+function place(position: number): [extent: number, offset: number] {
+  const extent = Math.floor(position / EXTENT);
+  return [extent, position - extent * EXTENT];
+}

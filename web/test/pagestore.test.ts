@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect, settled } from "../src/bridge/indexeddb";
+import { EXTENT, PAGE, PagedFile } from "../src/bridge/pagedfile";
+import { PageStore } from "../src/bridge/pagestore";
+import { fresh } from "./support";
+
+const nobody = () => assert.fail("nothing was deleted");
+
+async function opened(name: string): Promise<[PageStore, PagedFile]> {
+  const store = new PageStore(name, nobody);
+  return [store, (await store.load(true)) ?? new PagedFile()];
+}
+
+function page(fill: number): Uint8Array {
+  return new Uint8Array(PAGE).fill(fill);
+}
+
+async function stored(name: string): Promise<PagedFile> {
+  const [store, file] = await opened(name);
+  store.close();
+  return file;
+}
+
+test("of two writers the first to commit stays, the other is fenced and overwrites nothing", async () => {
+  const name = fresh();
+  const [first, mine] = await opened(name);
+  mine.set(page(1), 0);
+  await first.commit(mine);
+  const [second, theirs] = await opened(name);
+  theirs.set(page(2), 0);
+  await second.commit(theirs);
+  mine.set(page(3), 0);
+  await assert.rejects(first.commit(mine), { name: "FencedError" });
+  assert.equal(mine.changed, true);
+  assert.equal((await stored(name)).page(0)[0], 2);
+  first.close();
+  second.close();
+});
+
+test("a writer that opened before another one's commit is fenced at its first commit", async () => {
+  const name = fresh();
+  const [first, mine] = await opened(name);
+  mine.set(page(1), 0);
+  await first.commit(mine);
+  const [late, stale] = await opened(name);
+  mine.set(page(2), 0);
+  await first.commit(mine);
+  stale.set(page(3), 0);
+  await assert.rejects(late.commit(stale), { name: "FencedError" });
+  assert.equal((await stored(name)).page(0)[0], 2);
+  first.close();
+  late.close();
+});
+
+test("two writers of a new database: one of them makes it", async () => {
+  const name = fresh();
+  const [first, mine] = await opened(name);
+  const [second, theirs] = await opened(name);
+  mine.set(page(1), 0);
+  theirs.set(page(2), 0);
+  await first.commit(mine);
+  await assert.rejects(second.commit(theirs), { name: "FencedError" });
+  assert.equal((await stored(name)).page(0)[0], 1);
+  first.close();
+  second.close();
+});
+
+test("a connection that the browser dropped is opened again", async () => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  file.set(page(1), 0);
+  await store.commit(file);
+  (store as unknown as { idb: IDBDatabase }).idb.close(); // as a browser does it behind the page's back
+  file.set(page(2), 0);
+  await store.commit(file);
+  assert.equal((await stored(name)).page(0)[0], 2);
+  store.close();
+});
+
+test("a full disk keeps the pages in memory and a later commit saves them", async (context) => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  file.set(page(1), 0);
+  await store.commit(file);
+  file.set(page(2), 0);
+  file.set(page(2), 5 * PAGE);
+  const put = context.mock.method(IDBObjectStore.prototype, "put", () => {
+    throw new DOMException("full", "QuotaExceededError");
+  });
+  await assert.rejects(store.commit(file));
+  put.mock.restore();
+  assert.equal((await stored(name)).page(0)[0], 1);
+  assert.equal(await store.commit(file), true);
+  const now = await stored(name);
+  assert.deepEqual([now.page(0)[0], now.page(5)[0], now.size], [2, 2, 6 * PAGE]);
+  store.close();
+});
+
+test("any order of writes, commits and folds reads back as written", async () => {
+  const name = fresh();
+  let [store, file] = await opened(name);
+  let expected = new Uint8Array(0);
+  let seed = 7;
+  const random = (below: number) => (seed = (seed * 48271) % 2147483647) % below;
+  for (let round = 0; round < 60; round++) {
+    const bytes = new Uint8Array(1 + random(400_000)).fill(round + 1);
+    const position = random(Math.min(expected.length + 1, 3 * EXTENT));
+    file.set(bytes, position);
+    const next = new Uint8Array(Math.max(expected.length, position + bytes.length));
+    next.set(expected);
+    next.set(bytes, position);
+    expected = next;
+    await store.commit(file);
+    if (random(2)) while (await store.foldSome()) await store.commit(file);
+    if (random(10) === 0) {
+      store.close();
+      [store, file] = await opened(name);
+      assert.deepEqual(file.image(), expected);
+    }
+  }
+  store.close();
+  assert.deepEqual((await stored(name)).image(), expected);
+  const idb = (await connect(name, false))!;
+  assert.ok((await settled(idb.transaction("base").objectStore("base").count())) > 0, "some of it was folded");
+  idb.close();
+});
+
+test("a folded extent takes the log's place: later pages of the log still count, earlier ones do not", async () => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  const large = new Uint8Array(3 * EXTENT);
+  for (let round = 1; round <= 8; round++) {
+    file.set(large.fill(round), 0); // 6 MB of log in all, over the limit of 4
+    await store.commit(file);
+    await store.foldSome();
+  }
+  file.set(page(99), EXTENT);
+  await store.commit(file);
+  store.close();
+  const now = await stored(name);
+  assert.equal(now.page(EXTENT / PAGE)[0], 99);
+  assert.equal(now.page(0)[0], 8);
+});
