@@ -103,4 +103,5 @@ def lane_folder() -> Path:
     return target.parent
 
 
-LANE_SOURCES = [ROOT / "pyproject.toml", ROOT / "tests" / "conftest.py", *(ROOT / "tests" / name for name in ("contracts", "generators", "pyodide"))]
+TESTS = ROOT / "tests"
+LANE_SOURCES = [ROOT / "pyproject.toml", TESTS / "conftest.py", TESTS / "contracts", TESTS / "generators", TESTS / "pyodide"]

@@ -62,7 +62,8 @@ def ensure() -> str:
     if path := find():
         return path
     raise Failure(
-        "No Chromium was found and none could be installed (above: why). Install Chromium or Chrome, or name one: CHROMIUM=/path/to/chrome ./build.sh test"
+        "No Chromium was found and none could be installed (above: why). "
+        "Install Chromium or Chrome, or name one: CHROMIUM=/path/to/chrome ./build.sh test"
     )
 
 

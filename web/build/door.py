@@ -28,7 +28,8 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./build.sh", description="Builds, shows, tests and measures PyRuvLLM. Each command sets up what it needs, once.")
+    about = "Builds, shows, tests and measures PyRuvLLM. Each command sets up what it needs, once."
+    parser = argparse.ArgumentParser(prog="./build.sh", description=about)
     commands = parser.add_subparsers(metavar="command", required=True)
 
     def command(name: str, run, text: str) -> argparse.ArgumentParser:
@@ -36,7 +37,8 @@ def parse() -> argparse.Namespace:
         added.set_defaults(run=run)
         return added
 
-    command("demo", demo, "serve the page on this machine").add_argument("--port", type=port, default=PORT, help=f"default {PORT}; 0: any free one")
+    page = command("demo", demo, "serve the page on this machine")
+    page.add_argument("--port", type=port, default=PORT, help=f"default {PORT}; 0: any free one")
     test = command("test", test_, f"run the tests: all, or one of {', '.join(suites.SUITES)}")
     test.add_argument("suite", nargs="?", choices=suites.SUITES)
     bench = command("bench", bench_, "measure: all of tests/bench, or one by name; JSON in tests/bench/out")
@@ -95,13 +97,13 @@ def test_(options: argparse.Namespace) -> int:
 def bench_(options: argparse.Namespace) -> int:
     locked(assemble.site)
     folder = ROOT / "tests" / "bench"
-    found = {path.stem: path for path in sorted(folder.glob("*.py"))}
+    found = [path.stem for path in sorted(folder.glob("*.py")) if "__main__" in path.read_text()]
     if options.name and options.name not in found:
         raise Failure(f"There is no measurement {options.name!r}; there are: {', '.join(found) or 'none yet'}.")
     code = 0
     for name in [options.name] if options.name else found:
         say(f"\n== bench {name}")
-        code |= subprocess.run([environment.PYTHON, found[name], *options.rest], cwd=ROOT, env=suites.surroundings()).returncode
+        code |= subprocess.run([environment.PYTHON, "-m", f"tests.bench.{name}", *options.rest], cwd=ROOT, env=suites.surroundings()).returncode
     return code
 
 

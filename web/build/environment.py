@@ -29,7 +29,8 @@ def make_environment() -> list[Path]:
         shutil.rmtree(VENV, ignore_errors=True)
         run(
             [sys.executable, "-m", "venv", VENV],
-            f"Python {platform.python_version()} could not make a virtual environment. Debian and Ubuntu keep that apart: apt-get install python3-venv",
+            f"Python {platform.python_version()} could not make a virtual environment (above: why). "
+            "Debian and Ubuntu keep that in a package of its own: apt-get install python3-venv",
         )
     say("Python environment: installing the locked packages")
     run(
@@ -79,7 +80,10 @@ def node() -> str:
     found = shutil.which("node")
     if not found or not shutil.which("npm"):
         missing = "node" if not found else "npm"
-        raise Failure(f"{missing} was not found. Install Node {NODE} or newer with npm (Debian: apt-get install nodejs npm; macOS: brew install node).")
+        raise Failure(
+            f"{missing} was not found. Install Node {NODE} or newer with npm "
+            "(Debian: apt-get install nodejs npm; macOS: brew install node)."
+        )
     version = subprocess.run([found, "--version"], capture_output=True, text=True).stdout.strip()
     if int(version.lstrip("v").split(".")[0]) < NODE:
         raise Failure(f"Node {NODE} or newer is needed; {found} is {version}. Install a newer one, or put it first in PATH.")

@@ -103,7 +103,8 @@ class Request(http.server.BaseHTTPRequestHandler):
         if path is None:
             return self.reply(HTTPStatus.NOT_FOUND, {"Content-Type": "text/plain; charset=utf-8"}, f"no such file: {name}\n".encode(), body)
         packed = path.with_name(path.name + ".gz")
-        gzipped = "gzip" in self.headers.get("Accept-Encoding", "") and packed.is_file() and packed.stat().st_mtime_ns >= path.stat().st_mtime_ns
+        fresh = packed.is_file() and packed.stat().st_mtime_ns >= path.stat().st_mtime_ns
+        gzipped = fresh and "gzip" in self.headers.get("Accept-Encoding", "")
         sent = packed if gzipped else path
         # no-cache: kept by the browser, asked for anew with the tag, answered 304 while nothing changed
         headers = {"ETag": self.server.tag(sent), "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
@@ -140,7 +141,8 @@ def open_server(roots: Sequence[Path], port: int) -> Server:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         raise Failure(
-            f"Port {port} cannot be used: {why}. Stop what is using it, or choose another: ./build.sh demo --port {port + 1} (--port 0 takes any free one)"
+            f"Port {port} cannot be used: {why}. Stop what is using it, or choose another: "
+            f"./build.sh demo --port {port + 1} (--port 0 takes any free one)"
         ) from error
 
 

@@ -89,4 +89,6 @@ def no_room(output: str = "No space left on device") -> None:
     if "No space left on device" in output or "ENOSPC" in output:
         free = {str(path): shutil.disk_usage(path).free >> 20 for path in (ROOT, CACHE.parent) if path.exists()}
         rooms = ", ".join(f"{path} has {room} MB left" for path, room in free.items())
-        raise Failure(f"The disk is full: {rooms}. Make room for about 2 GB, or set XDG_CACHE_HOME to a folder on a larger disk, and run again.")
+        raise Failure(
+            f"The disk is full: {rooms}. Make room for about 2 GB, or set XDG_CACHE_HOME to a folder on a larger disk, and run again."
+        )

@@ -1,0 +1,93 @@
+"""Fixtures of the browser tests: the built page on a free port, and Chromium with a fresh profile for each context.
+
+A test fails when a page of it threw, logged an error or broke the content policy; ``console.allow(regex)`` names what it expects.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
+
+from tests.e2e.browser import DIST, FLAGS, chromium, serving
+
+PATIENCE = 60_000  # ms; two busy cores, a cold start of Pyodide
+
+
+class Console:
+    """What went wrong in any page of the test, as one line each."""
+
+    def __init__(self):
+        self.lines: list[str] = []
+        self.allowed: list[str] = []
+
+    def allow(self, regex: str) -> None:
+        """Errors that match are part of the test."""
+        self.allowed.append(regex)
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("console", lambda message: self.lines.append(f"console: {message.text}") if message.type == "error" else None)
+        context.on("weberror", lambda error: self.lines.append(f"uncaught: {error.error}"))
+        context.on("page", self.watch_page)
+        for page in context.pages:
+            self.watch_page(page)
+
+    def watch_page(self, page: Page) -> None:
+        page.on("crash", lambda: self.lines.append("the page's process crashed"))
+
+    def unexpected(self) -> list[str]:
+        return [line for line in self.lines if not any(re.search(regex, line) for regex in self.allowed)]
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """The address of the built page, with a slash at its end."""
+    with serving(DIST) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture
+def console() -> Iterator[Console]:
+    """The errors of all pages of the test; looked at when it ends."""
+    seen = Console()
+    yield seen
+    assert not seen.unexpected(), "the page reported errors:\n" + "\n".join(seen.unexpected())
+
+
+@pytest.fixture
+def new_context(playwright: Playwright, site: str, console: Console, tmp_path) -> Iterator[Callable[..., BrowserContext]]:
+    """Opens a Chromium of its own: ``new_context(profile=None, **options)``. The same profile folder again is the same person coming back."""
+    opened: list[BrowserContext] = []
+
+    def make(profile: str | None = None, args: tuple[str, ...] = (), **options) -> BrowserContext:
+        folder = profile or tempfile.mkdtemp(prefix="profile-", dir=tmp_path)
+        context = playwright.chromium.launch_persistent_context(
+            folder, executable_path=chromium(), args=[*FLAGS, *args], base_url=site, **{"viewport": {"width": 1280, "height": 800}, **options}
+        )
+        context.set_default_timeout(PATIENCE)
+        console.watch(context)
+        opened.append(context)
+        return context
+
+    yield make
+    for context in opened:
+        context.close()
+
+
+@pytest.fixture
+def context(new_context: Callable[..., BrowserContext]) -> BrowserContext:
+    """One Chromium with a fresh profile."""
+    return new_context()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A blank page; ``page.goto("/")`` is the site."""
+    return context.pages[0]
