@@ -1,14 +1,24 @@
 """The browser and the server of tests and measurements: what web/build has, under names that tests import."""
 
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "web" / "build"))
 
-from chromium import FLAGS, ensure as chromium  # noqa: E402, I001
-from serve import serving  # noqa: E402
+import chromium as browsers  # noqa: E402
+import serve  # noqa: E402
 
 DIST = ROOT / "web" / "dist"
+FLAGS = list(browsers.FLAGS)
 
-__all__ = ["DIST", "FLAGS", "chromium", "serving"]
+
+def chromium() -> str:
+    """The path of the browser to test with."""
+    return browsers.ensure()
+
+
+def serving(*roots: Path) -> AbstractContextManager[str]:
+    """The address of a server over these folders, or over the built page, while the block runs."""
+    return serve.serving(*(roots or [DIST]))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
 
-from tests.e2e.browser import DIST, FLAGS, chromium, serving
+from tests.e2e.browser import FLAGS, chromium, serving
 
 PATIENCE = 60_000  # ms; two busy cores, a cold start of Pyodide
 
@@ -43,7 +43,7 @@ class Console:
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
     """The address of the built page, with a slash at its end."""
-    with serving(DIST) as address:
+    with serving() as address:
         yield address
 
 
@@ -63,13 +63,17 @@ def console() -> Iterator[Console]:
 
 @pytest.fixture
 def new_context(playwright: Playwright, site: str, console: Console, tmp_path) -> Iterator[Callable[..., BrowserContext]]:
-    """Opens a Chromium of its own: ``new_context(profile=None, **options)``. The same profile folder again is the same person coming back."""
+    """Opens a Chromium of its own. The same profile folder again is the same person coming back. Options are Playwright's."""
     opened: list[BrowserContext] = []
 
     def make(profile: str | None = None, args: tuple[str, ...] = (), **options) -> BrowserContext:
         folder = profile or tempfile.mkdtemp(prefix="profile-", dir=tmp_path)
         context = playwright.chromium.launch_persistent_context(
-            folder, executable_path=chromium(), args=[*FLAGS, *args], base_url=site, **{"viewport": {"width": 1280, "height": 800}, **options}
+            folder,
+            executable_path=chromium(),
+            args=[*FLAGS, *args],
+            base_url=site,
+            **{"viewport": {"width": 1280, "height": 800}, **options},
         )
         context.set_default_timeout(PATIENCE)
         console.watch(context)

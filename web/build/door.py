@@ -103,7 +103,8 @@ def bench_(options: argparse.Namespace) -> int:
     code = 0
     for name in [options.name] if options.name else found:
         say(f"\n== bench {name}")
-        code |= subprocess.run([environment.PYTHON, "-m", f"tests.bench.{name}", *options.rest], cwd=ROOT, env=suites.surroundings()).returncode
+        command = [environment.PYTHON, "-m", f"tests.bench.{name}", *options.rest]
+        code |= subprocess.run(command, cwd=ROOT, env=suites.surroundings()).returncode
     return code
 
 
