@@ -10,14 +10,15 @@ import numpy as np
 from .config import Config
 from .embed import open_embedder
 from .embed.embedder import Embedder
-from .errors import ConfigError
+from .errors import ConfigError, NotFoundError
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
 from .memory.policy import PolicyStore
-from .memory.session import SessionIndex
+from .memory.session import SessionIndex, Turn
 from .memory.unified import UnifiedMemory
 from .memory.witness import WitnessEntry, WitnessLog
 from .models import extractive
+from .models.citation import cited, kept, recited
 from .routing.router import PolicyRouter
 from .storage import migrate, open_driver
 from .types import Answer, ErrorInfo, Hit, Latency, Metadata, RoutingDecision, Source
@@ -144,8 +145,22 @@ class RuvLLM:
             raise ConfigError(f"quality is {quality}; it goes from 0.0 to 1.0")
         await self.witness.rate(id, quality)
 
-    def stats(self) -> dict[str, Any]:
-        return self.memory.stats()
+    def history(self, session: str) -> list[tuple[Turn, Answer | None]]:
+        """The turns of a session in their order, those of the assistant with the answer as it was; forgotten sources are left out.
+
+        NotFoundError for a session that is not there.
+        """
+        return [(turn, self._answer(turn)) for turn in self.sessions.history(session)]
+
+    def _answer(self, turn: Turn) -> Answer | None:
+        if turn.role != "assistant" or turn.witness is None:
+            return None
+        try:
+            entry = self.witness.get(turn.witness)
+        except NotFoundError:
+            return None
+        sources = recited(turn.metadata, self.memory)
+        return Answer(entry.request_id, turn.text, turn.metadata["kind"], sources, entry.latency, entry.routing_decision)
 
     async def export(self) -> bytes:
         """Everything, as one SQLite file."""
@@ -208,7 +223,7 @@ class AnswerStream:
             watch.lap("routing_ms")
 
             made = await extractive.compose(self.text, query, hits, llm.memory.embedder)
-            self.sources = self._cite(hits, made)
+            self.sources = cited(hits, made.quotes)
             for piece in made.text.splitlines(keepends=True):
                 yield piece
             watch.lap("generation_ms")
@@ -219,24 +234,6 @@ class AnswerStream:
         latency = watch.latency()
         recorded = self._witness(request, started, query, hits, made, routing, latency, None)
         self.answer = Answer(request, made.text, made.kind, self.sources, latency, routing, recorded)
-
-    def _cite(self, hits: Sequence[Hit], made: extractive.Composition) -> tuple[Source, ...]:
-        return tuple(
-            Source(
-                number=place + 1,
-                id=hit.id,
-                document=hit.metadata["document"],
-                title=hit.metadata["title"],
-                heading=hit.metadata.get("heading") or "",
-                text=hit.text,
-                score=hit.score,
-                why=str(hit.why),
-                start=hit.metadata["start"],
-                end=hit.metadata["end"],
-                highlight=tuple((quote.start, quote.end) for quote in made.quotes if quote.hit == place),
-            )
-            for place, hit in enumerate(hits)
-        )
 
     def _witness(
         self,
@@ -257,7 +254,7 @@ class AnswerStream:
         if made is not None:
             with llm.memory.transaction():
                 llm.sessions.append(session.id, "user", self.text, vector=query, witness=request)
-                llm.sessions.append(session.id, "assistant", made.text, witness=request)
+                llm.sessions.append(session.id, "assistant", made.text, witness=request, metadata=kept(made.kind, self.sources))
         llm.witness.record(
             WitnessEntry(
                 request_id=request,

@@ -106,7 +106,7 @@ class Source:
     heading: str
     text: str
     score: float
-    why: str
+    why: Why
     start: int  # of the passage in its document, in characters
     end: int
     highlight: tuple[tuple[int, int], ...] = ()

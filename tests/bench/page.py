@@ -56,7 +56,12 @@ def passages(count: int, seed: int = 7) -> list[str]:
 
     def sentence() -> str:
         return rng.choice(EVENTS).format(
-            who=rng.choice(PEOPLE), what=rng.choice(SUBJECTS), part=rng.choice(PARTS), day=rng.choice(DAYS), n=rng.randint(2, 900), m=rng.randint(2, 40)
+            who=rng.choice(PEOPLE),
+            what=rng.choice(SUBJECTS),
+            part=rng.choice(PARTS),
+            day=rng.choice(DAYS),
+            n=rng.randint(2, 900),
+            m=rng.randint(2, 40),
         )
 
     return [" ".join(sentence() for _ in range(3)) for _ in range(count)]
@@ -65,7 +70,8 @@ def passages(count: int, seed: int = 7) -> list[str]:
 def questions(count: int, seed: int = 8) -> list[str]:
     rng = random.Random(seed)
     return [
-        f"What did {rng.choice(PEOPLE)} find at the {rng.choice(PARTS)} of the {rng.choice(SUBJECTS)} on {rng.choice(DAYS)}?" for _ in range(count)
+        f"What did {rng.choice(PEOPLE)} find at the {rng.choice(PARTS)} of the {rng.choice(SUBJECTS)} on {rng.choice(DAYS)}?"
+        for _ in range(count)
     ]
 
 
@@ -135,7 +141,11 @@ def main() -> None:
         rows["of it bare Pyodide + numpy, MB"] = round(bare, 1)
 
         texts = passages(options.passages)
-        _, ms = call(page, "remember", items=[{"title": "Log", "text": "\n\n".join(f"# Note {i}\n\n{t}" for i, t in enumerate(texts)), "media_type": "text/markdown"}])
+        _, ms = call(
+            page,
+            "remember",
+            items=[{"title": "Log", "text": "\n\n".join(f"# Note {i}\n\n{t}" for i, t in enumerate(texts)), "media_type": "text/markdown"}],
+        )
         rows[f"{options.passages} notes embedded and committed, s"] = round(ms / 1000, 1)
         rows["passages"] = call(page, "stats")[0]["counts"]["passages"]
         asked = [call(page, "ask", text=text, session="bench") for text in questions(options.asks)]

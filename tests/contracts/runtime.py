@@ -76,6 +76,8 @@ class RuntimeContract:
         again = await llm.ask("When does the lease end?", session="s1")
         assert again.text == answer.text and [s.id for s in again.sources] == [s.id for s in answer.sources]
         assert [turn.role for turn in llm.sessions.history("s1")] == ["user", "assistant"] * 2
+        (_, nothing), (turn, recalled), *_ = llm.history("s1")
+        assert nothing is None and turn.text == answer.text and recalled == answer
         entry = llm.witness.get(answer.id)
         assert entry.quality_score == 1.0 and entry.session_id == "s1"
         assert entry.latency == answer.latency and entry.routing_decision == answer.routing
@@ -94,6 +96,15 @@ class RuntimeContract:
             llm = await open_llm()
         with pytest.raises(NotFoundError):
             await llm.forget(document=documents["Jonas"].id)
+
+    async def test_history_leaves_out_forgotten_sources_and_keeps_the_numbers(self, open_llm):
+        llm = await open_llm()
+        documents = await self.told(llm)
+        answer = await llm.ask("When does the lease end?", session="s")
+        await llm.forget(document=answer.sources[0].document)
+        recalled = llm.history("s")[1][1]
+        assert recalled.sources == answer.sources[1:] and recalled.sources[0].number == 2
+        assert len(documents) == len(llm.documents.list()) + 1
 
     async def test_a_forgotten_session_takes_its_turns_and_entries_along(self, open_llm):
         llm = await open_llm()

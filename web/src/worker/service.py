@@ -49,7 +49,8 @@ async def start(emit, database):
         "reason": "" if llm.writable else "Another tab has this memory open and writes to it.",
         "version": pyruvllm.__version__,
         "space": llm.memory.embedder.space.key,
-        "timings": {label: (end - at) * 1000 for (label, at), end in zip(laps.items(), ends, strict=True)} | {"open": (ready - begun) * 1000},
+        "timings": {label: (end - at) * 1000 for (label, at), end in zip(laps.items(), ends, strict=True)}
+        | {"open": (ready - begun) * 1000},
         "counts": counts(),
     }
 
@@ -91,7 +92,10 @@ def notebook(markdown):
     (_, questions), *notes = sections
     return (
         [line[2:] for line in questions.splitlines() if line.startswith("- ")],
-        [(title, "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip())) for title, text in notes],
+        [
+            (title, "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip()))
+            for title, text in notes
+        ],
     )
 
 
@@ -143,7 +147,12 @@ async def sessions(emit):
 
 @method
 async def session(emit, id):
-    return {"turns": [asdict(turn) for turn in llm.sessions.history(id)]}
+    return {
+        "turns": [
+            {"role": turn.role, "text": turn.text, "created_at": turn.created_at, "answer": asdict(answer) if answer else None}
+            for turn, answer in llm.history(id)
+        ]
+    }
 
 
 @method
@@ -175,7 +184,20 @@ async def witness(emit, limit=50, offset=0, where=None, query=None):
 
 @method
 async def stats(emit):
-    return {**llm.stats(), "heap_bytes": host.current().memory_bytes(), "counts": counts(), "durable_ms": llm.memory.driver.durable_ms}
+    queue = llm.witness.queue
+    return {
+        "storage": {
+            "database_bytes": llm.memory.driver.size(),
+            "quota_bytes": None,
+            "usage_bytes": None,
+            "persisted": None,
+        },  # the page knows
+        "memory": {"heap_bytes": host.current().memory_bytes()},
+        "counts": counts(),
+        "space": llm.memory.embedder.space.key,
+        "writeback": {"queued": len(queue), "written": queue.written, "dropped": queue.dropped},
+        "durable_ms": llm.memory.driver.durable_ms,
+    }
 
 
 def counts():

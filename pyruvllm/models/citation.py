@@ -1,0 +1,58 @@
+"""The sources of an answer: made from hits, kept with the turn without their text, and made again from what is still remembered."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ..errors import NotFoundError
+from ..types import Hit, Metadata, Source, Why
+from .extractive import Quote
+
+if TYPE_CHECKING:
+    from ..memory.unified import UnifiedMemory
+
+
+def cited(hits: Sequence[Hit], quotes: Sequence[Quote]) -> tuple[Source, ...]:
+    """Source n is ``hits[n - 1]``, a passage of a document, with its quotes highlighted."""
+    return tuple(
+        _source(place + 1, hit, hit.score, hit.why, tuple((quote.start, quote.end) for quote in quotes if quote.hit == place))
+        for place, hit in enumerate(hits)
+    )
+
+
+def kept(kind: str, sources: Sequence[Source]) -> Metadata:
+    """What a turn keeps of its answer: references, never text, so that what is forgotten is not kept here."""
+    references = [{"number": s.number, "id": s.id, "score": s.score, "highlight": s.highlight, "why": asdict(s.why)} for s in sources]
+    return {"kind": kind, "sources": json.loads(json.dumps(references))}  # tuples become lists, as they will be when read back
+
+
+def recited(metadata: Metadata, memory: "UnifiedMemory") -> tuple[Source, ...]:
+    """The sources of a turn whose passages are still there, under the numbers they had."""
+    sources = []
+    for kept in metadata["sources"]:
+        try:
+            record = memory.get(kept["id"])
+        except NotFoundError:
+            continue
+        why = Why(**kept["why"] | {"terms": tuple(kept["why"]["terms"]), "graph": tuple(kept["why"]["graph"])})
+        sources.append(_source(kept["number"], record, kept["score"], why, tuple((start, end) for start, end in kept["highlight"])))
+    return tuple(sources)
+
+
+def _source(number: int, passage, score: float, why: Why, highlight: tuple[tuple[int, int], ...]) -> Source:
+    """``passage``: a Hit or a Record of the collection "documents"."""
+    metadata = passage.metadata
+    return Source(
+        number=number,
+        id=passage.id,
+        document=metadata["document"],
+        title=metadata["title"],
+        heading=metadata.get("heading") or "",
+        text=passage.text,
+        score=score,
+        why=why,
+        start=metadata["start"],
+        end=metadata["end"],
+        highlight=highlight,
+    )
