@@ -1,6 +1,9 @@
 """The driver protocol: the little of SQL that the rest of the package needs, over two databases.
 
 Everything but opening, flushing, exporting and closing is synchronous: sql.js holds the database in memory, sqlite3 blocks.
+
+Integers are exact in INTEGER columns on both. Elsewhere (a column without a type, ``SELECT ?``) sql.js may turn one of more than
+32 bits that comes as a parameter into a float of the same value, and one of more than 53 bits into text.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +18,14 @@ class Driver(Protocol):
     """An open database. Errors: the ``StorageError`` family of ``pyruvllm.errors``; nothing else escapes."""
 
     name: str
-    writable: bool  # False: another tab or process is the writer, or it was opened so; writes raise ReadOnlyError
-    durable_ms: float  # how long the last flush that wrote something took
+
+    @property
+    def writable(self) -> bool:
+        """False: another tab or process is the writer, or it was opened so. Writes raise ReadOnlyError."""
+
+    @property
+    def durable_ms(self) -> float:
+        """How long the last commit that wrote something took to become durable."""
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         """Runs one statement; returns how many rows it changed."""
@@ -51,6 +60,9 @@ class Driver(Protocol):
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Calls back with the reason when this driver stops being the writer."""
+
+    def on_released(self, callback: Callable[[], None]) -> None:
+        """Calls back when the writer that made this driver read-only is gone: opened again, it could write. Browser only."""
 
     async def close(self) -> None:
         """Flushes and gives the writer's lock back. Safe to call twice."""

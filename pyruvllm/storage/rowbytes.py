@@ -1,0 +1,110 @@
+"""Rows of SQL values as one run of bytes, the form in which they cross between Python and JavaScript in one copy.
+
+The twin of ``web/src/bridge/rows.ts``. Little-endian:
+
+    uint32 rows, uint32 columns
+    uint8 kind per value, row by row, filled up with zeros to a multiple of 8
+    8 bytes per value: int64, float64, or for text and blobs uint32 offset and uint32 length in what follows
+    the bytes of all text (UTF-8) and blobs
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import StorageError
+from .driver import Row, Value
+
+NULL, INTEGER, FLOAT, TEXT, BLOB = range(5)
+HEADER = struct.Struct("<II")
+
+
+def pack(rows: Sequence[Sequence[Value]]) -> bytes:
+    """StorageError for rows of different lengths and for values that SQL has no place for."""
+    columns = len(rows[0]) if rows else 0
+    kinds, codes = bytearray(), []
+    slots: list[int | float] = []
+    heap: list[bytes] = []
+    end = 0  # of the heap, bytes
+    for row in rows:
+        if len(row) != columns:
+            raise StorageError(f"all rows of parameters must have the same length: one has {columns}, another {len(row)}")
+        for value in row:
+            kind, content = kind_of(value)
+            kinds.append(kind)
+            codes.append("d" if kind == FLOAT else "q")
+            if isinstance(content, bytes):
+                heap.append(content)
+                slots.append(end | len(content) << 32)
+                end += len(content)
+            else:
+                slots.append(content)
+    if end >= 1 << 31:
+        raise StorageError(f"{end} bytes of parameters at once are more than the {1 << 31} that can be bound")
+    try:
+        packed = struct.pack("<" + "".join(codes), *slots)
+    except struct.error:
+        raise StorageError("an integer does not fit into SQL's 64 bits") from None
+    return b"".join([HEADER.pack(len(rows), columns), kinds, bytes(-len(kinds) % 8), packed, *heap])
+
+
+def kind_of(value: Value) -> tuple[int, int | float | bytes]:
+    """The kind of a value, and what its slot or the heap holds."""
+    if value is None:
+        return NULL, 0
+    if isinstance(value, int):
+        return INTEGER, value
+    if isinstance(value, float):
+        return FLOAT, value
+    if isinstance(value, str):
+        try:
+            return TEXT, value.encode()
+        except UnicodeEncodeError as error:
+            raise StorageError(f"a text that is no Unicode text cannot be stored: {error}") from error
+    if isinstance(value, bytes | bytearray | memoryview):
+        return BLOB, bytes(value)
+    raise StorageError(f"a value of type {type(value).__name__} cannot be stored: None, int, float, str and bytes can")
+
+
+def unpack(packed: memoryview) -> list[Row]:
+    """``packed``: unsigned bytes, contiguous. Column by column, since a column mostly has one kind."""
+    rows, columns = HEADER.unpack_from(packed)
+    if not rows:
+        return []
+    start = HEADER.size + rows * columns
+    start += -(rows * columns) % 8
+    kinds = bytes(packed[HEADER.size : HEADER.size + rows * columns])
+    slots = packed[start : start + 8 * rows * columns]
+    integers: Any = slots.cast("q").tolist()
+    floats: Any = slots.cast("d").tolist()
+    heap = packed[start + len(slots) :]
+    return list(
+        zip(*(column(kinds[i::columns], integers[i::columns], floats[i::columns], heap) for i in range(columns)), strict=True)
+    )
+
+
+def column(kinds: bytes, integers: list[int], floats: list[float], heap: memoryview) -> Sequence[Value]:
+    """The values of one column."""
+    present = set(kinds)
+    if present == {INTEGER}:
+        return integers
+    if present == {FLOAT}:
+        return floats
+    return [single(*value, heap) for value in zip(kinds, integers, floats, strict=True)]
+
+
+def single(kind: int, integer: int, floating: float, heap: memoryview) -> Value:
+    if kind == NULL:
+        return None
+    if kind == INTEGER:
+        return integer
+    if kind == FLOAT:
+        return floating
+    start = integer & 0xFFFFFFFF
+    content = heap[start : start + (integer >> 32)]
+    if kind == BLOB:
+        return bytes(content)
+    try:
+        return str(content, "utf-8")
+    except UnicodeDecodeError as error:
+        raise StorageError(f"a stored text is no UTF-8: {error}") from error

@@ -1,0 +1,126 @@
+"""The browser's driver: SQLite in WebAssembly, kept in IndexedDB by ``web/src/bridge/database.ts``.
+
+Parameters and rows cross as packed bytes (``rowbytes``), so a call costs one copy each way whatever it carries.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Any
+
+from .. import host
+from ..errors import ReadOnlyError, StorageError
+from .driver import Driver, Row, Value
+from .identity import claim
+from .rowbytes import pack, unpack
+from .transaction import Transactions
+
+ROWS_AT_ONCE = 500  # of parameters in one crossing
+
+
+class SqljsDriver:
+    """An open database; see ``Driver``. Use ``SqljsDriver.open``."""
+
+    def __init__(self, name: str, database: Any):
+        self.name = name
+        self._host: Any = host.current()  # the browser's: beyond Host it has the bridge and the crossing helpers
+        self._database = database
+        self._transactions = Transactions(self.execute)
+        self._watches: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, name: str, *, readonly: bool = False) -> "SqljsDriver":
+        """The database of that name in this origin's IndexedDB; ":memory:" lasts as long as the driver."""
+        if not name.strip():
+            raise StorageError(f"{name!r} cannot name a database: give a name such as 'notes'")
+        browser: Any = host.current()
+        driver = cls(name, await browser.call(browser.bridge.openDatabase(name, browser.to_js({"readonly": readonly}))))
+        try:
+            claim(driver)
+        except BaseException:
+            await driver.close()
+            raise
+        return driver
+
+    @property
+    def writable(self) -> bool:
+        return bool(self._database.writable)
+
+    @property
+    def durable_ms(self) -> float:
+        return float(self._database.durableMs)
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        with self._host.errors():
+            return int(self._database.run(sql, self._packed([parameters])))
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
+        remaining = iter(rows)
+        changed = 0
+        with self.transaction(), self._host.errors():
+            while some := list(islice(remaining, ROWS_AT_ONCE)):
+                changed += int(self._database.run(sql, self._packed(some)))
+        return changed
+
+    def query(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        with self._host.errors():
+            return unpack(self._host.to_py(self._database.query(sql, self._packed([parameters]))))
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._transactions.level()
+
+    async def flush(self) -> None:
+        await self._host.call(self._database.flush())
+
+    def size(self) -> int:
+        with self._host.errors():
+            return int(self._database.size())
+
+    async def export(self) -> bytes:
+        with self._host.errors():
+            return self._database.export().to_bytes()
+
+    async def replace(self, image: bytes, check: Callable[[Driver], None]) -> None:
+        if not self.writable:
+            raise ReadOnlyError(f"{self.name!r} is open read-only here")
+        if self._transactions.open:
+            raise StorageError("a database cannot be replaced inside a transaction")
+        with self._host.errors():
+            candidate = SqljsDriver(f"the file to be put in the place of {self.name!r}", self._database.candidate(self._host.to_js(image)))
+        try:
+            claim(candidate)
+            check(candidate)
+            await self._host.call(self._database.replace(candidate._database))
+        finally:
+            await candidate.close()
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        self._watch(self._database.lost, callback)
+
+    def on_released(self, callback: Callable[[], None]) -> None:
+        self._watch(self._database.released, lambda _: callback())
+
+    async def close(self) -> None:
+        try:
+            await self._host.call(self._database.close())
+        finally:
+            await asyncio.gather(*self._watches)  # closing settles what they wait for
+
+    def _packed(self, rows: Sequence[Sequence[Value]]) -> Any:
+        return self._host.to_js(pack(rows))
+
+    def _watch(self, promise: Awaitable[Any], callback: Callable[[Any], None]) -> None:
+        """Calls back when a promise brings something; null and false say that it will not happen any more."""
+
+        async def wait() -> None:
+            if outcome := await promise:
+                callback(outcome)
+
+        self._watches.append(asyncio.ensure_future(wait()))
+
+
+async def delete(name: str) -> None:
+    """Removes the database and its IndexedDB, whoever has it open: they lose it and are told."""
+    browser: Any = host.current()
+    await browser.call(browser.bridge.deleteDatabase(name))
