@@ -8,11 +8,11 @@ import { runLane } from "./lane.mjs";
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const dist = path.join(root, "web/dist");
 const lane = path.join(root, "build/lane");
-const load = (file) => import(pathToFileURL(path.join(dist, file)).href);
+const load = (file) => import(pathToFileURL(file).href);
 
-const { bridge } = await load("bridge.js");
+const { bridge } = await load(path.join(lane, "bridge.mjs"));
 bridge.configure({ read: async (name) => new Uint8Array(await readFile(path.join(dist, name))) });
-const { loadPyodide } = await load("pyodide/pyodide.mjs");
+const { loadPyodide } = await load(path.join(dist, "pyodide/pyodide.mjs"));
 
 const code = await runLane({
   name: "node",

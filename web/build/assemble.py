@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import environment
@@ -86,10 +87,8 @@ def compress(served: list[Path]) -> list[Path]:
     return made
 
 
-def lane_folder() -> Path:
-    """build/lane: the test modules as one archive, for Pyodide."""
-    import zipfile
-
+def lane() -> None:
+    """build/lane: the test modules as one archive for Pyodide, and the bridge under a name that Node takes for a module."""
     target = BUILD / "lane" / "tests.zip"
 
     def make() -> list[Path]:
@@ -100,7 +99,7 @@ def lane_folder() -> Path:
         return [target]
 
     once("lane", LANE_SOURCES, make)
-    return target.parent
+    put(DIST / "bridge.js", BUILD / "lane" / "bridge.mjs")
 
 
 TESTS = ROOT / "tests"

@@ -64,11 +64,11 @@ def e2e(rest: Sequence[str]) -> list[Command]:
     return [pytest(*(rest or ["tests/e2e"]), "-o", "asyncio_mode=strict")]
 
 
-def lane() -> None:
+def inside_pyodide() -> None:
     assemble.bridge()
     assemble.model()
     lane_wheels(environment.WHEELS)
-    assemble.lane_folder()
+    assemble.lane()
 
 
 def web_tests() -> None:
@@ -87,8 +87,8 @@ SUITES: dict[str, tuple[Callable[[Sequence[str]], list[Command]], list[Callable[
     "types": (types, [environment.packages]),
     "unit": (unit, [environment.python, assemble.model]),
     "web": (web, [web_tests]),
-    "node": (node, [lane]),
-    "chromium": (chromium, [lane, browser]),
+    "node": (node, [inside_pyodide]),
+    "chromium": (chromium, [inside_pyodide, browser]),
     "e2e": (e2e, [assemble.site, browser]),
 }
 
