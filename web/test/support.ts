@@ -6,7 +6,7 @@ import { configure } from "../src/bridge/assets";
 import { Database } from "../src/bridge/database";
 import { PackedRows, RowPacker, ValueKind } from "../src/bridge/rows";
 
-configure({ read: (path) => readFile(join("node_modules/sql.js/dist", path.replace("wasm/", ""))) }); // tests run in web/
+configure({ read: (path) => readFile(join("web/node_modules/sql.js/dist", path.replace("wasm/", ""))) }); // tests run at the root
 
 let count = 0;
 /** A database name that no other test uses. */

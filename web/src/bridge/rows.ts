@@ -62,11 +62,13 @@ export class RowPacker {
   }
 
   integer(value: bigint): void {
-    this.slots.setBigInt64(this.next(ValueKind.Integer), value, true);
+    const at = this.next(ValueKind.Integer);
+    this.slots.setBigInt64(at, value, true);
   }
 
   float(value: number): void {
-    this.slots.setFloat64(this.next(ValueKind.Float), value, true);
+    const at = this.next(ValueKind.Float);
+    this.slots.setFloat64(at, value, true);
   }
 
   bytes(kind: ValueKind.Text | ValueKind.Blob, value: Uint8Array): void {
@@ -92,7 +94,7 @@ export class RowPacker {
     return bytes;
   }
 
-  /** Makes room for one more value; returns where its slot is. */
+  /** Makes room for one more value, which may move the slots; returns where its slot is. */
   private next(kind: ValueKind): number {
     if (this.count === this.kinds.length) {
       this.kinds = grown(this.kinds, 2 * this.count);
