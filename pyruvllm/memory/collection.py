@@ -1,0 +1,93 @@
+"""A collection: records of one kind in one embedding space, with the indexes over them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import IndexConfig
+from ..embed.space import Space
+from ..errors import ConfigError, SpaceError
+from .fulltext import FullText
+from .index import VectorIndex
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a write means for the indexes: the record is gone, or it now has this vector and these words."""
+
+    collection: str
+    number: int
+    gone: bool = False
+    vector: np.ndarray | None = None  # (dimension,) float32
+    words: bytes = b""
+    vectors: int = 0  # how many more vectors the collection has by this change: -1, 0 or 1
+    checksum: int = 0  # and how much more the sum of their checksums is
+
+
+class Collection:
+    """``space`` is None until something was written to it; then vectors of another space are refused."""
+
+    def __init__(self, name: str, space: str | None, dimension: int, config: IndexConfig):
+        self.name, self.space, self.dimension = name, space, dimension
+        self.index = VectorIndex(dimension, config)
+        self.fulltext = FullText()
+        self.vectors, self.checksum = 0, 0  # of the rows that the index stands for
+
+    def __len__(self) -> int:
+        return len(self.fulltext)
+
+    def __repr__(self) -> str:
+        return f"Collection({self.name!r}, space={self.space!r}, records={len(self)}, index={self.index.kind!r})"
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Brings the indexes up to date. Of several changes of one record the last counts."""
+        changes = list(changes)
+        self.vectors += sum(change.vectors for change in changes)
+        self.checksum += sum(change.checksum for change in changes)
+        last = {change.number: change for change in changes}
+        kept = [change for change in last.values() if not change.gone]
+        self.index.remove(list(last))
+        self.fulltext.remove(list(last))
+        placed = [change for change in kept if change.vector is not None]
+        if placed:
+            self.index.add([change.number for change in placed], np.stack([change.vector for change in placed]))  # type: ignore[misc]
+        if kept:
+            self.fulltext.add([change.number for change in kept], [change.words for change in kept])
+
+
+def check_space(name: str, recorded: str | None, space: Space) -> None:
+    """Raises SpaceError when a collection is of another space than the one that asks."""
+    if recorded is not None and recorded != space.key:
+        raise SpaceError(
+            f"collection {name!r} holds vectors of {recorded}, this is {space.key}; "
+            f"nothing was changed. `await memory.reembed({name!r})` makes them anew from the stored text"
+        )
+
+
+def check_vector(vector: np.ndarray, dimension: int, what: str) -> np.ndarray:
+    """A caller's vector as it is stored: (dimension,) float32 of unit length, each value exact in float16."""
+    vector = np.asarray(vector)
+    if vector.shape != (dimension,) or vector.dtype.kind not in "fiu":
+        raise SpaceError(f"{what} is {vector.dtype} of shape {vector.shape}; expected ({dimension},) float32")
+    vector = vector.astype(np.float32)
+    length = float(np.sqrt(np.dot(vector, vector)))
+    if not np.isfinite(length):
+        raise ConfigError(f"{what} holds a NaN or an infinity; every value is a finite number")
+    if length == 0:
+        raise ConfigError(f"{what} is all zeros, which points nowhere; a vector has a direction")
+    if abs(length - 1) > 2e-3:  # rounding to float16 moves a unit vector's length by less
+        vector = vector / length
+    return vector.astype(np.float16).astype(np.float32)
+
+
+def check_text(text: object, what: str) -> None:
+    """Raises ConfigError for what the database could not give back as it was."""
+    if not isinstance(text, str):
+        raise ConfigError(f"{what} is a string, not {type(text).__name__}")
+    if "\0" in text:
+        raise ConfigError(f"{what} has a NUL character at {text.index(chr(0))}; text has none")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{what} is no valid Unicode: half of a surrogate pair at {error.start}") from None

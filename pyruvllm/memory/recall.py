@@ -1,0 +1,198 @@
+"""The search: words and vectors over one collection or many, fused, and what the graph adds. It reads, and writes nothing.
+
+Collections that are searched together are scored as if they were one: word statistics are summed over them before BM25, and
+cosines are of one space, so that hits merge by score.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..types import Hit, Why
+from . import fulltext
+from .collection import Collection
+from .fusion import PASSED_ON, fuse
+from .graph import Graph
+from .records import Records
+
+POOL = 100  # candidates that each side brings, at least; three times k when that is more
+
+FOLLOWS = "follows a passage that matches"
+PRECEDES = "stands before a passage that matches"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to look for. ``allowed`` are the numbers that pass the filter, None for all; ``gone`` are deleted in an open transaction."""
+
+    text: str | None  # None: no words are looked up
+    vector: np.ndarray | None  # (dimension,) float32; None: no vectors are looked up
+    k: int
+    allowed: np.ndarray | None = None  # (n,) int64
+    gone: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one way of looking found: the best of it ranked, best first, and the score of each number looked at."""
+
+    ranked: list[int]
+    scores: dict[int, float]
+
+    def rank(self, number: int) -> int | None:
+        return self.ranked.index(number) + 1 if number in self.ranked else None
+
+
+NOTHING = Found([], {})
+
+
+def recall(records: Records, graph: Graph, collections: Sequence[Collection], question: Question) -> list[Hit]:
+    """At most k hits, best first. Fewer only where fewer exist, or in a search by words alone where fewer share one."""
+    pool = max(POOL, 3 * question.k) + len(question.gone)
+    query = fulltext.parse(question.text or "")
+    matches = _matches(collections, question, query)
+    text = _best(matches, pool)
+    near = NOTHING if question.vector is None else _near(collections, question.vector, pool, question.allowed)
+    if question.text is None or question.vector is None:
+        one = near if question.text is None else text
+        scores, gifts = {number: one.scores[number] for number in one.ranked}, {}
+    else:
+        text, near, scores, gifts = _fused(graph, collections, question, matches, text, near)
+    best = sorted(scores, key=lambda number: (-scores[number], number))
+    best = [number for number in best if number not in question.gone][: question.k]
+    terms = _terms(matches, best, query)
+    return _hits(records, best, scores, text, near, terms, gifts)
+
+
+def _matches(collections: Sequence[Collection], question: Question, query: fulltext.Query) -> list[fulltext.Matches]:
+    if not query.terms:
+        return []
+    each = [collection.fulltext.statistics(query) for collection in collections]
+    total = sum(each[1:], each[0])
+    return [collection.fulltext.search(query, total, question.allowed) for collection in collections]
+
+
+def _best(matches: Sequence[fulltext.Matches], pool: int) -> Found:
+    """The ``pool`` best by words; equal scores by number, so that the order is always the same."""
+    if not matches:
+        return NOTHING
+    numbers = np.concatenate([match.numbers for match in matches])
+    scores = np.concatenate([match.scores for match in matches])
+    if len(scores) > pool:
+        least = np.partition(scores, -pool)[-pool]
+        kept = np.flatnonzero(scores >= least)  # all that tie with the last: which of them stay is settled by number
+        numbers, scores = numbers[kept], scores[kept]
+    order = np.lexsort((numbers, -scores))[:pool]
+    ranked = numbers[order].tolist()
+    return Found(ranked, dict(zip(ranked, scores[order].tolist(), strict=True)))
+
+
+def _near(collections: Sequence[Collection], vector: np.ndarray, pool: int, allowed: np.ndarray | None) -> Found:
+    parts = [collection.index.search(vector, pool, allowed) for collection in collections]
+    numbers, scores = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    order = np.lexsort((numbers, -scores))[:pool]
+    ranked = numbers[order].tolist()
+    return Found(ranked, dict(zip(ranked, scores[order].tolist(), strict=True)))
+
+
+def _fused(
+    graph: Graph, collections: Sequence[Collection], question: Question, matches: Sequence[fulltext.Matches], text: Found, near: Found
+) -> tuple[Found, Found, dict[int, float], dict[int, str]]:
+    """Both sides completed for the candidates of either, their scores, and in words what neighbours gave to whom."""
+    assert question.vector is not None
+    candidates = list(dict.fromkeys([*text.ranked, *near.ranked]))
+    text, near = _complete(collections, question.vector, matches, text, near, candidates)
+    own = _scored(candidates, text, near)
+    pairs = graph.beside(candidates)
+    beside = {number for pair in pairs for number in pair} - own.keys()
+    if beside:
+        more = _admitted(collections, sorted(beside), question.allowed)
+        text, near = _complete(collections, question.vector, matches, text, near, more)
+        own |= {number: score for number, score in _scored([*candidates, *more], text, near).items() if number not in own}
+    scores, gifts = dict(own), {}
+    most: dict[int, float] = {}
+    for later, earlier in pairs:
+        if later in own and earlier in own:
+            for giver, taker, words in ((earlier, later, FOLLOWS), (later, earlier, PRECEDES)):
+                given = PASSED_ON * own[giver]
+                scores[taker] += given
+                if given > most.get(taker, 0.25 * own[taker]):  # worth telling
+                    most[taker], gifts[taker] = given, words
+    return text, near, scores, gifts
+
+
+def _scored(candidates: Sequence[int], text: Found, near: Found) -> dict[int, float]:
+    bm25 = np.array([text.scores.get(number, 0.0) for number in candidates])
+    similarity = np.array([near.scores.get(number, 0.0) for number in candidates])
+    return dict(zip(candidates, fuse(bm25, similarity).tolist(), strict=True))
+
+
+def _complete(
+    collections: Sequence[Collection],
+    vector: np.ndarray,
+    matches: Sequence[fulltext.Matches],
+    text: Found,
+    near: Found,
+    candidates: Sequence[int],
+) -> tuple[Found, Found]:
+    """Adds the BM25 and the cosine of candidates that only the other side brought; they get no rank by it."""
+    bare = np.array([number for number in candidates if number not in near.scores], np.int64)
+    if len(bare):
+        parts = [collection.index.search(vector, len(bare), bare) for collection in collections]
+        more = {number: score for ids, scores in parts for number, score in zip(ids.tolist(), scores.tolist(), strict=True)}
+        near = Found(near.ranked, near.scores | more)
+    bare = np.array([number for number in candidates if number not in text.scores], np.int64)
+    if len(bare):
+        found = dict(text.scores)
+        for match in matches:
+            at = np.flatnonzero(np.isin(match.numbers, bare))
+            found.update(zip(match.numbers[at].tolist(), match.scores[at].tolist(), strict=True))
+        text = Found(text.ranked, found)
+    return text, near
+
+
+def _admitted(collections: Sequence[Collection], numbers: list[int], allowed: np.ndarray | None) -> list[int]:
+    """Those of the numbers that are in the searched collections and pass the filter."""
+    given = np.array(numbers, np.int64)
+    if allowed is not None:
+        given = given[np.isin(given, allowed)]
+    inside = [given[collection.fulltext.holds(given)] for collection in collections]
+    return np.concatenate(inside).tolist()
+
+
+def _terms(matches: Sequence[fulltext.Matches], numbers: list[int], query: fulltext.Query) -> dict[int, tuple[str, ...]]:
+    """The words of the query that each record has, as the query wrote them."""
+    terms = {}
+    wanted = np.array(numbers, np.int64)
+    for match in matches:
+        at = np.flatnonzero(np.isin(match.numbers, wanted))
+        for number, bits in zip(match.numbers[at].tolist(), match.terms[at].tolist(), strict=True):
+            terms[number] = tuple(word for bit, word in enumerate(query.written[:64]) if bits >> bit & 1)
+    return terms
+
+
+def _hits(
+    records: Records,
+    numbers: list[int],
+    scores: dict[int, float],
+    text: Found,
+    near: Found,
+    terms: dict[int, tuple[str, ...]],
+    gifts: dict[int, str],
+) -> list[Hit]:
+    rows = records.shown(numbers)
+    hits = []
+    for number in numbers:
+        id, collection, content, metadata = rows[number]
+        why = Why(
+            similarity=near.scores.get(number),
+            vector_rank=near.rank(number),
+            bm25=text.scores.get(number),
+            text_rank=text.rank(number),
+            terms=terms.get(number, ()),
+            graph=(gifts[number],) if number in gifts else (),
+        )
+        hits.append(Hit(str(id), str(collection), str(content), json.loads(str(metadata)), scores[number], why))
+    return hits

@@ -1,0 +1,418 @@
+"""The unified memory: collections of records with their vectors, words and edges, written in one transaction and searched as one.
+
+The tables are the truth. The indexes in memory are made of them at open, follow each commit, and never run ahead of one.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..config import Config
+from ..embed.embedder import Embedder
+from ..errors import ConfigError, DuplicateError, NotFoundError
+from ..storage import migrate
+from ..storage.driver import Driver
+from ..types import Draft, Hit, Metadata, Record
+from . import fulltext, upkeep
+from .collection import Change, Collection, check_space, check_text, check_vector
+from .filters import compile_filter
+from .graph import Graph
+from .recall import Question, recall
+from .records import Records, Row, checksum, dump, to_blob
+from .segments import SavedIndexes
+
+Progress = Callable[[int, int], None]  # (done, total)
+Mode = Literal["hybrid", "vector", "text"]
+EMBED_SLICE = 32  # texts between two calls of progress
+
+
+class UnifiedMemory:
+    """Open it with ``await UnifiedMemory.open(driver, embedder)``. What is written is durable after the next ``flush``."""
+
+    def __init__(self, driver: Driver, embedder: Embedder, config: Config):
+        self.driver, self.embedder, self.config, self.clock = driver, embedder, config, config.clock
+        self.records = Records(driver)
+        self.graph = Graph(driver, config.clock)
+        self.saved = SavedIndexes(driver, self.records)
+        self._collections: dict[str, Collection] = {}
+        self._pending: list[Change] = []  # of the open transaction
+        self._depth = 0
+        self._growth: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, driver: Driver, embedder: Embedder, config: Config | None = None, *, progress: Progress | None = None
+    ) -> "UnifiedMemory":
+        """Migrates the database and loads the indexes; ``progress`` counts records. Raises NewerError and CorruptError."""
+        memory = cls(driver, embedder, config or Config())
+        migrate(driver)
+        await memory.reload(progress=progress)
+        return memory
+
+    async def reload(self, *, progress: Progress | None = None) -> None:
+        """Makes the indexes anew from the tables; ``progress`` counts records."""
+        await self._stop_growth()
+        rows = self.driver.query("SELECT name, space, dimension FROM collections ORDER BY name")
+        counts = self.records.counts()
+        done, total = 0, sum(counts.values())
+        self._collections = {}
+        for name, space, dimension in rows:
+            self._collections[str(name)] = upkeep.load(self, str(name), str(space), int(dimension))  # type: ignore[arg-type]
+            done += counts.get(str(name), 0)
+            if progress is not None:
+                progress(done, total)
+            await asyncio.sleep(0)
+        self._start_growth()
+
+    def reload_collection(self, name: str) -> None:
+        """The same for one collection."""
+        rows = self.driver.query("SELECT space, dimension FROM collections WHERE name = ?", [name])
+        self._collections.pop(name, None)
+        if rows:
+            self._collections[name] = upkeep.load(self, name, str(rows[0][0]), int(rows[0][1]))  # type: ignore[arg-type]
+
+    @property
+    def writable(self) -> bool:
+        return self.driver.writable
+
+    @property
+    def busy(self) -> bool:
+        """Whether a transaction is open."""
+        return self._depth > 0
+
+    def collections(self) -> list[Collection]:
+        """Those with records now or once, by name."""
+        return [self._collections[name] for name in sorted(self._collections)]
+
+    def collection(self, name: str) -> Collection:
+        """The collection of that name; there from its first record on."""
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"a collection has a name, not {name!r}")
+        if name not in self._collections:
+            self._collections[name] = Collection(name, None, self.embedder.space.dimension, self.config.index)
+        return self._collections[name]
+
+    # Writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, in the tables and in the indexes. Nests. Nothing may be awaited inside; a search inside sees no new records."""
+        mark, outermost = len(self._pending), self._depth == 0
+        self._depth += 1
+        ahead: list[Collection] = []  # saved indexes change before the commit that stores them
+        try:
+            with self.driver.transaction():
+                yield
+                if outermost:
+                    ahead = self._advance_saved()
+        except BaseException:
+            del self._pending[mark:]
+            for collection in ahead:
+                self.reload_collection(collection.name)
+            raise
+        finally:
+            self._depth -= 1
+        if outermost:
+            changes, self._pending = self._pending, []
+            for collection in ahead:
+                collection.index.mark_saved()
+            self._apply(changes, skip={collection.name for collection in ahead})
+
+    def _advance_saved(self) -> list[Collection]:
+        touched = {change.collection for change in self._pending}
+        ahead = [collection for name in sorted(touched) if (collection := self.collection(name)).index.kind == "hnsw"]
+        for collection in ahead:
+            try:
+                collection.apply(change for change in self._pending if change.collection == collection.name)
+                self.saved.write(collection)
+            except BaseException:
+                for each in ahead:
+                    self.reload_collection(each.name)
+                raise
+        return ahead
+
+    def _apply(self, changes: Sequence[Change], skip: set[str]) -> None:
+        for name in dict.fromkeys(change.collection for change in changes):
+            collection = self.collection(name)
+            collection.space = collection.space or self._recorded(name)
+            if name not in skip:
+                collection.apply(change for change in changes if change.collection == name)
+        self._start_growth()
+
+    def put(self, collection: str, drafts: Sequence[Draft]) -> list[Record]:
+        """Writes records as they are: one without a vector is found by its words alone. All or none.
+
+        Raises DuplicateError, SpaceError (another space or dimension), ConfigError (text or metadata that cannot be stored).
+        """
+        self.collection(collection)
+        now, dimension = self.clock.now_ms(), self.embedder.space.dimension
+        drafts = [draft if draft.id else replace(draft, id=self.clock.new_id()) for draft in drafts]
+        ids: list[str] = [draft.id for draft in drafts]  # type: ignore[misc]
+        if not drafts:
+            return []
+        rows = []
+        for draft in drafts:
+            check_text(draft.id, "the id")
+            check_text(draft.text, f"the text of {draft.id!r}")
+            vector = None if draft.vector is None else check_vector(draft.vector, dimension, f"the vector of {draft.id!r}")
+            record = Record(draft.id, collection, draft.text, dict(draft.metadata), now, now)  # type: ignore[arg-type]
+            rows.append(Row(0, record, vector, fulltext.encode(draft.text, draft.metadata)))
+        twice = next((id for place, id in enumerate(ids) if id in ids[:place]), None) if len(set(ids)) < len(ids) else None
+        with self.transaction():
+            taken = self.records.taken(ids) or ([twice] if twice is not None else [])
+            if taken:
+                raise DuplicateError(f"the id {taken[0]!r} is taken; nothing was written")
+            self._record_space(collection, now)
+            first = self.records.next_number()
+            rows = [replace(row, number=first + place) for place, row in enumerate(rows)]
+            self.records.insert(rows)
+            self._pending += [self._placed(row) for row in rows]
+        return [row.record for row in rows]
+
+    def _placed(self, row: Row, before: int | None = None) -> Change:
+        """The change that a written row means; ``before`` is the checksum of the vector that it replaces."""
+        after = None if row.vector is None else checksum(row.number, to_blob(row.vector))
+        return Change(
+            row.record.collection,
+            row.number,
+            vector=row.vector,
+            words=row.words,
+            vectors=(after is not None) - (before is not None),
+            checksum=(after or 0) - (before or 0),
+        )
+
+    def _record_space(self, name: str, now: int) -> None:
+        recorded = self._recorded(name)
+        space = self.embedder.space
+        check_space(name, recorded, space)
+        if recorded is None:
+            self.driver.execute(
+                "INSERT INTO collections (name, space, dimension, created_at) VALUES (?, ?, ?, ?)",
+                [name, space.key, space.dimension, now],
+            )
+
+    def _recorded(self, name: str) -> str | None:
+        rows = self.driver.query("SELECT space FROM collections WHERE name = ?", [name])
+        return str(rows[0][0]) if rows else None
+
+    def revise(
+        self, id: str, *, text: str | None = None, vector: np.ndarray | None = None, metadata: Metadata | None = None
+    ) -> Record:
+        """Replaces what is given. A text alone keeps the vector: the caller says that it still fits; ``update`` makes a new one.
+
+        Raises NotFoundError, SpaceError, ConfigError.
+        """
+        number, old = self.records.get(id)
+        if vector is not None:
+            vector = check_vector(vector, self.embedder.space.dimension, f"the vector of {id!r}")
+            check_space(old.collection, self._recorded(old.collection), self.embedder.space)
+        if text is not None:
+            check_text(text, f"the text of {id!r}")
+        record = replace(
+            old,
+            text=old.text if text is None else text,
+            metadata=old.metadata if metadata is None else dict(metadata),
+            updated_at=max(self.clock.now_ms(), old.created_at),
+        )
+        dump(record.metadata)
+        with self.transaction():
+            before = self.records.vector_of(number)
+            words = fulltext.encode(record.text, record.metadata)
+            row = Row(number, record, before if vector is None else vector, words)
+            self.records.rewrite(row, vector=vector is not None)
+            self._pending.append(self._placed(row, None if before is None else checksum(number, to_blob(before))))
+        return record
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Rows, vectors, words and every edge that touches them; returns how many records. NotFoundError: then nothing was removed."""
+        ids = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        if not ids:
+            return 0
+        with self.transaction():
+            places = self.records.places(ids)
+            numbers = [number for number, _ in places]
+            sums = self.records.checksums(numbers)
+            self.graph.detach(ids)
+            self.records.delete(numbers)
+            self._pending += [
+                Change(name, number, gone=True, vectors=-(number in sums), checksum=-sums.get(number, 0)) for number, name in places
+            ]
+        return len(ids)
+
+    async def add(
+        self, collection: str, drafts: Sequence[Draft | str] | Draft | str, *, progress: Progress | None = None
+    ) -> list[Record]:
+        """Embeds what has no vector, writes all in one transaction, durable on return. Cancelled or failed: nothing was written.
+
+        Raises what ``put`` raises, and EmbeddingError.
+        """
+        given = [drafts] if isinstance(drafts, (Draft, str)) else drafts
+        whole = [Draft(draft) if isinstance(draft, str) else draft for draft in given]
+        check_space(collection, self._recorded(collection), self.embedder.space)
+        bare = [place for place, draft in enumerate(whole) if draft.vector is None]
+        vectors = await self._embed([whole[place].text for place in bare], progress)
+        for place, vector in zip(bare, vectors, strict=True):
+            whole[place] = replace(whole[place], vector=vector)
+        written = self.put(collection, whole)
+        await self.flush()
+        return written
+
+    async def _embed(self, texts: Sequence[str], progress: Progress | None) -> list[np.ndarray]:
+        vectors: list[np.ndarray] = []
+        for start in range(0, len(texts), EMBED_SLICE):
+            vectors.extend(await self.embedder.embed(texts[start : start + EMBED_SLICE]))
+            if progress is not None:
+                progress(len(vectors), len(texts))
+            await asyncio.sleep(0)  # where a cancellation gets in
+        return vectors
+
+    async def update(self, id: str, *, text: str | None = None, metadata: Metadata | None = None) -> Record:
+        """Replaces the text, embedding it anew, or the metadata, or both; durable on return. NotFoundError, EmbeddingError."""
+        old = self.get(id)
+        vector = (await self.embedder.embed([text]))[0] if text is not None and text != old.text else None
+        record = self.revise(id, text=text, vector=vector, metadata=metadata)
+        await self.flush()
+        return record
+
+    async def delete(
+        self, ids: Iterable[str] | None = None, *, collection: str | None = None, where: Mapping[str, Any] | None = None
+    ) -> int:
+        """Removes records by id, or those of a collection that a filter holds for; durable on return. NotFoundError, FilterError."""
+        if (ids is None) == (collection is None) or (ids is not None and where is not None):
+            raise ConfigError("delete() takes ids, or a collection with or without where; a whole collection is deleted by naming it")
+        removed = self.remove(ids if ids is not None else self.records.ids_where(collection, where))  # type: ignore[arg-type]
+        await self.flush()
+        return removed
+
+    # Reading
+
+    def get(self, id: str) -> Record:
+        """NotFoundError."""
+        return self.records.get(id)[1]
+
+    def vector(self, id: str) -> np.ndarray:
+        """(768,) float32. NotFoundError, also for a record without a vector."""
+        vector = self.records.vector_of(self.records.places([id])[0][0])
+        if vector is None:
+            raise NotFoundError(f"the record {id!r} has no vector")
+        return vector
+
+    def select(
+        self,
+        collection: str,
+        where: Mapping[str, Any] | None = None,
+        *,
+        order: str = "created_at",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Record]:
+        """Records of a collection that a filter holds for, sorted by a column or a path into the metadata. FilterError."""
+        return self.records.select(collection, where, order, descending, limit, offset)
+
+    def count(self, collection: str, where: Mapping[str, Any] | None = None) -> int:
+        """FilterError."""
+        return self.records.count(collection, where)
+
+    async def search(
+        self,
+        query: str | np.ndarray,
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        collections: Sequence[str] | str = ("documents",),
+        mode: Mode = "hybrid",
+    ) -> list[Hit]:
+        """The k best, by words and meaning. A vector as the query is looked up by meaning alone. Raises what ``search_with`` raises."""
+        if not isinstance(query, str):
+            return self.search_with(None, query, k, where=where, collections=collections, mode="vector")
+        by_meaning = mode != "text" and query.strip() != ""
+        vector = (await self.embedder.embed([query]))[0] if by_meaning else None
+        return self.search_with(query, vector, k, where=where, collections=collections, mode=mode)
+
+    def search_with(
+        self,
+        text: str | None,
+        vector: np.ndarray | None,
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        collections: Sequence[str] | str = ("documents",),
+        mode: Mode = "hybrid",
+    ) -> list[Hit]:
+        """The same for a query that is embedded already. ``hybrid`` does without the side that is not given.
+
+        Raises ConfigError, FilterError, and SpaceError for vectors of another space than a collection's.
+        """
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise ConfigError(f"k is {k!r}; an integer of at least 1 would be right")
+        if mode not in ("hybrid", "vector", "text"):
+            raise ConfigError(f"mode is {mode!r}; hybrid, vector and text are right")
+        names = [collections] if isinstance(collections, str) else list(dict.fromkeys(collections))
+        chosen = [self._collections[name] for name in names if name in self._collections]
+        text = None if mode == "vector" or not (text and text.strip()) else text
+        if vector is not None and mode != "text":
+            vector = check_vector(vector, self.embedder.space.dimension, "the query's vector")
+            for collection in chosen:
+                check_space(collection.name, collection.space, self.embedder.space)
+        else:
+            vector = None
+        condition = compile_filter(where)
+        if not chosen or (text is None and vector is None):
+            return []
+        allowed = None if condition[0] == "1" else np.concatenate([self.records.matching(name, condition) for name in names])
+        gone = frozenset(change.number for change in self._pending if change.gone)
+        return recall(self.records, self.graph, chosen, Question(text, vector, int(k), allowed, gone))
+
+    async def reembed(self, collection: str, progress: Progress | None = None) -> int:
+        """Makes the vectors of a collection anew from its texts, in the embedder's space; see ``upkeep.reembed``."""
+        return await upkeep.reembed(self, collection, progress)
+
+    def _start_growth(self) -> None:
+        """Lets an index that has outgrown the scan grow into HNSW behind what goes on, where an event loop runs."""
+        running = self._growth is not None and not self._growth.done()
+        if running or not self.writable or not any(collection.index.outgrown for collection in self._collections.values()):
+            return
+        try:
+            self._growth = asyncio.get_running_loop().create_task(upkeep.grow(self))
+        except RuntimeError:  # none runs: the next open or write that finds one starts it
+            self._growth = None
+
+    async def _stop_growth(self) -> None:
+        if self._growth is not None and not self._growth.done():
+            self._growth.cancel()
+            await asyncio.gather(self._growth, return_exceptions=True)
+        self._growth = None
+
+    async def grown(self) -> None:
+        """Returns when no index is on its way to HNSW. A failure of that shows here."""
+        if self._growth is not None:
+            await self._growth
+
+    async def flush(self) -> None:
+        """Returns when everything written before the call survives a crash. QuotaError, FencedError."""
+        await self.driver.flush()
+
+    async def close(self) -> None:
+        """Flushes and gives the database back. Safe to call twice."""
+        await self._stop_growth()
+        await self.driver.close()
+
+    def stats(self) -> dict[str, Any]:
+        """What is there: records and index of each collection, edges, and the database's size."""
+        counts = self.records.counts()
+        return {
+            "database_bytes": self.driver.size(),
+            "durable_ms": self.driver.durable_ms,
+            "space": self.embedder.space.key,
+            "edges": self.graph.count(),
+            "collections": {
+                name: {"records": count, "vectors": collection.vectors, "index": collection.index.kind, "space": collection.space}
+                for name, count in counts.items()
+                for collection in (self.collection(name),)
+            },
+        }
