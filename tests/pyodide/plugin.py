@@ -14,6 +14,7 @@ import pytest
 from pyodide.ffi import can_run_sync, run_sync
 
 LANE = os.environ["PYRUVLLM_LANE"]  # "node" or "chromium"
+OVER = object()
 
 
 def pytest_addoption(parser):
@@ -56,14 +57,11 @@ def waiting_generator(function):
         steps = function(*arguments, **named)
 
         async def step():
-            return await anext(steps)
+            return await anext(steps, OVER)
 
         yield run_sync(step())
-        try:
-            run_sync(step())
-        except StopAsyncIteration:
-            return
-        raise RuntimeError(f"fixture {function.__name__} yielded twice")
+        if run_sync(step()) is not OVER:
+            raise RuntimeError(f"fixture {function.__name__} yielded twice")
 
     return run
 
