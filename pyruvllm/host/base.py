@@ -19,8 +19,11 @@ class Host(Protocol):
         Raises ModelError or HostError, saying where it looked and what puts it there.
         """
 
-    async def onnx_session(self, path: str, progress: Progress | None = None) -> "OnnxSession":
-        """The ONNX model at that asset path, ready to run: onnxruntime-web in the browser, onnxruntime natively."""
+    async def onnx_session(self, path: str, progress: Progress | None = None, *, sha256: str | None = None) -> "OnnxSession":
+        """The ONNX model at that asset path, ready to run: onnxruntime-web in the browser, onnxruntime natively.
+
+        With ``sha256`` (hex) a file that differs is refused with ModelError. HostError where there is no onnxruntime.
+        """
 
     def memory_bytes(self) -> int | None:
         """Memory held by this process or by the interpreter's heap; None where the host does not tell."""

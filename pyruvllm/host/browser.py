@@ -64,10 +64,10 @@ class BrowserHost:
             except HostError as error:
                 raise ModelError(f"the page's server did not give {path}: {error}") from error
 
-    async def onnx_session(self, path: str, progress: Progress | None = None) -> "BrowserOnnxSession":
+    async def onnx_session(self, path: str, progress: Progress | None = None, *, sha256: str | None = None) -> "BrowserOnnxSession":
         with reporting(progress) as report:
             try:
-                return BrowserOnnxSession(self, await self.call(self.bridge.createSession(path, report)))
+                return BrowserOnnxSession(self, await self.call(self.bridge.createSession(path, report, sha256)))
             except HostError as error:
                 raise ModelError(f"{path} did not load: {error}") from error
 

@@ -1,6 +1,7 @@
 """Native CPython: assets are files in a folder, models run in onnxruntime."""
 
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ class NativeHost:
     async def asset(self, path: str, progress: Progress | None = None) -> bytes:
         return await asyncio.to_thread(read, self.locate(path), progress)
 
-    async def onnx_session(self, path: str, progress: Progress | None = None) -> "NativeOnnxSession":
+    async def onnx_session(self, path: str, progress: Progress | None = None, *, sha256: str | None = None) -> "NativeOnnxSession":
         try:
             import onnxruntime
         except ImportError as error:
-            raise HostError("embedding text needs onnxruntime: pip install 'pyruvllm[onnx]'") from error
+            raise HostError("embedding text needs onnxruntime: pip install 'pyruvllm[native]'") from error
         data = await self.asset(path, progress)
+        if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
+            raise ModelError(f"{self.locate(path)} has sha256 {found}, not {sha256}: delete it and build again")
         try:
             session = await asyncio.to_thread(onnxruntime.InferenceSession, data, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
