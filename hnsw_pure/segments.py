@@ -92,6 +92,8 @@ def unframe(name: str, segment: bytes) -> bytes:
         raise CorruptSegmentError(f"segment {name} starts with {magic!r}, not {_MAGIC!r}")
     if version > VERSION:
         raise NewerSegmentError(f"segment {name} has layout version {version}; this package reads up to {VERSION}")
+    if version < 1:
+        raise CorruptSegmentError(f"segment {name} has layout version {version}; the first one was 1")
     payload = bytes(segment[_FRAME.size :])
     if len(payload) != length:
         raise CorruptSegmentError(f"segment {name} has a payload of {len(payload)} bytes; its frame says {length}")
