@@ -48,7 +48,7 @@ def unit(rest: Sequence[str]) -> list[Command]:
 
 
 def web(rest: Sequence[str]) -> list[Command]:
-    bundled = sorted((BUILD / "web-tests").rglob("*.test.mjs"))
+    bundled = sorted((BUILD / "web-tests").rglob("*.test.cjs"))
     return [[environment.node(), "--test", "--test-reporter=spec", *rest, *bundled]]
 
 
@@ -126,7 +126,7 @@ def suite(name: str, rest: Sequence[str]) -> Outcome:
     outcome = Outcome(name, 0, 0.0)
     begun = time.monotonic()
     for command in SUITES[name][0](rest):
-        code, lines = stream(command)
+        code, lines = stream(command, WEB if name == "web" else ROOT)
         outcome.code = outcome.code or code
         count(lines, outcome)
     outcome.seconds = time.monotonic() - begun
@@ -136,11 +136,11 @@ def suite(name: str, rest: Sequence[str]) -> Outcome:
     return outcome
 
 
-def stream(command: Command) -> tuple[int, list[str]]:
+def stream(command: Command, folder: Path) -> tuple[int, list[str]]:
     """Runs a command in a process group of its own; all of the group is ended when it is over or takes too long."""
     process = subprocess.Popen(
         [str(part) for part in command],
-        cwd=ROOT,
+        cwd=folder,
         env=surroundings(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
