@@ -1,0 +1,212 @@
+// The page: builds its parts and lets them know of each other. Python is never here, it runs in the worker.
+import { openAdding } from "./adding";
+import type { AnswerView } from "./answer";
+import { Chat } from "./chat";
+import { confirm } from "./dialogs";
+import { Drawer } from "./drawers";
+import { chooseFiles, takeDrops } from "./drops";
+import { byId } from "./element";
+import { plural } from "./format";
+import { drawIcons, icon } from "./icons";
+import { Intake } from "./intake";
+import { Notebook } from "./notebook";
+import { Notices } from "./notices";
+import type { DocumentInfo, SessionInfo, Source } from "./protocol";
+import { Rail } from "./rail";
+import { openReader } from "./reader";
+import { listenForShortcuts, openShortcuts } from "./shortcuts";
+import { sourcesLabel, SourcesPanel } from "./sources";
+import { StorageView } from "./storage";
+import { currentTheme, nextTheme, type Theme } from "./theme";
+import { toast } from "./toasts";
+import { Welcome } from "./welcome";
+import { WitnessView } from "./witness";
+
+drawIcons(document);
+
+const notebook = new Notebook();
+const intake = new Intake(notebook);
+const menu = new Drawer(byId("rail"), byId("menu"), byId("rail-close"), matchMedia("(min-width: 56rem)"));
+const evidence = new Drawer(byId("evidence"), byId("open-evidence"), byId("evidence-close"), matchMedia("(min-width: 76rem)"));
+const storage = new StorageView(notebook);
+const log = new WitnessView(notebook);
+const welcome = new Welcome(notebook, {
+  samples: () => void intake.samples(),
+  choose: () => chooseFiles((files) => void intake.files(files)),
+  paste: () => openAdding(intake, "paste"),
+  ask: (question) => void chat.ask(question),
+  restart: () => void notebook.start(),
+  erase: () => void storage.erase(),
+});
+const panel = new SourcesPanel((id) => notebook.documents.find((document) => document.id === id), (source) => void read(source.document, source));
+const chat = new Chat(notebook, panel, welcome.root, {
+  explained: () => evidence.open(),
+  selected: (view) => showSourcesButton(view),
+  began: (session) => {
+    history.replaceState(null, "", `#/c/${session}`);
+    rail.select(session);
+    title("Conversation");
+  },
+});
+const rail = new Rail(notebook, { read: (document) => void read(document.id, null), forgetDocument: (document) => void forgetDocument(document), forgetSession: (session) => void forgetSession(session) });
+new Notices(notebook, { restart: () => void notebook.start(), exportAll: () => void storage.exportAll() });
+
+async function read(id: string, spot: Source | null): Promise<void> {
+  try {
+    const content = await notebook.call("document", { id });
+    openReader(content, spot, notebook.readOnly ? null : () => void forgetDocument(content.document));
+  } catch (error) {
+    toast(`The document could not be opened: ${(error as Error).message}`, { tone: "problem" });
+  }
+}
+
+async function forgetDocument(document: DocumentInfo): Promise<void> {
+  const agreed = await confirm({ title: "Forget this document?", text: `“${document.title}” and its ${plural(document.passages, "passage")} are deleted from this device. Answers no longer draw on it.`, confirm: "Forget", danger: true });
+  if (!agreed) return;
+  try {
+    await notebook.call("forget", { document: document.id });
+    toast(`“${document.title}” is forgotten`);
+  } catch (error) {
+    toast(`Not forgotten: ${(error as Error).message}`, { tone: "problem" });
+  }
+  await notebook.refreshLibrary().catch(() => undefined);
+}
+
+async function forgetSession(session: SessionInfo): Promise<void> {
+  const agreed = await confirm({ title: "Forget this conversation?", text: `“${session.title}”, ${plural(session.turn_count, "turn")} and the log entries of it are deleted from this device.`, confirm: "Forget", danger: true });
+  if (!agreed) return;
+  try {
+    await notebook.call("forget", { session: session.id });
+    toast("The conversation is forgotten");
+    if (chat.session === session.id) location.hash = "#/";
+  } catch (error) {
+    toast(`Not forgotten: ${(error as Error).message}`, { tone: "problem" });
+  }
+  await notebook.refreshSessions().catch(() => undefined);
+}
+
+function showSourcesButton(view: AnswerView | null): void {
+  const button = byId("open-evidence");
+  button.hidden = !view || view.sources.length === 0;
+  if (view) button.replaceChildren(icon("sources"), sourcesLabel(view));
+}
+
+function title(text: string): void {
+  byId("title").textContent = text;
+  document.title = text === "PyRuvLLM" ? text : `${text} · PyRuvLLM`;
+}
+
+type View = "chat" | "log" | "storage";
+
+function show(view: View): void {
+  for (const name of ["chat", "log", "storage"] as const) byId(`view-${name}`).hidden = name !== view;
+  byId("frame").dataset.view = view;
+  for (const name of ["log", "storage"] as const) {
+    if (name === view) byId(`link-${name}`).setAttribute("aria-current", "page");
+    else byId(`link-${name}`).removeAttribute("aria-current");
+  }
+  menu.close();
+  evidence.close();
+}
+
+/** The address after # says what is shown: nothing for a new conversation, /c/ID, /log, /storage. */
+async function follow(): Promise<void> {
+  const [, where = "", id = ""] = location.hash.split("/").map(decodeURIComponent);
+  if (where === "log" || where === "storage") {
+    show(where);
+    rail.select(null);
+    title(where === "log" ? "Witness log" : "Storage");
+    return where === "log" ? log.load() : storage.load();
+  }
+  show("chat");
+  if (where === "c" && id) {
+    title(notebook.sessions.find((session) => session.id === id)?.title ?? "Conversation");
+    rail.select(id);
+    if (chat.session === id) return;
+    try {
+      await notebook.whenReady();
+      await chat.open(id);
+    } catch (error) {
+      if (notebook.ready) toast(`That conversation is not here any more: ${(error as Error).message}`, { tone: "problem" });
+      location.hash = "#/";
+    }
+    return;
+  }
+  title("PyRuvLLM");
+  rail.select(null);
+  chat.begin();
+}
+
+function begin(): void {
+  if (location.hash === "#/" || location.hash === "") void follow();
+  else location.hash = "#/";
+  chat.focus();
+}
+
+function drawTheme(theme: Theme): void {
+  const names: Record<Theme, string> = { auto: "as the system", light: "light", dark: "dark" };
+  byId("theme").setAttribute("aria-label", `Theme: ${names[theme]}`);
+  byId("theme").replaceChildren(icon(theme));
+}
+
+function add(): void {
+  if (notebook.readOnly) toast(`${notebook.readOnly} Notes can be added there.`, { tone: "problem" });
+  else openAdding(intake);
+}
+
+function drawStatus(): void {
+  const { phase, readOnly } = notebook;
+  const text = { starting: "Starting", ready: readOnly ? "Reads only" : "On this device", failed: "Stopped", unsupported: "Cannot run here" }[phase.name];
+  byId("status").dataset.state = readOnly && phase.name === "ready" ? "readonly" : phase.name;
+  byId("status-text").textContent = text;
+  for (const id of ["add", "composer-add"]) {
+    byId(id).setAttribute("aria-disabled", String(Boolean(readOnly)));
+    byId(id).title = readOnly ?? "";
+  }
+}
+
+const changeTheme = () => drawTheme(nextTheme());
+
+for (const change of ["phase", "access", "library"] as const) notebook.on(change, () => (drawStatus(), welcome.draw()));
+notebook.on("phase", () => {
+  if (notebook.phase.name !== "failed" && notebook.phase.name !== "unsupported") return;
+  // the failure is told where the conversation stands; what was asked stays visible on top of it
+  if (!welcome.root.isConnected) byId("turns").append(welcome.root);
+  if (byId("frame").dataset.view !== "chat") location.hash = "#/";
+});
+notebook.on("sessions", () => {
+  const open = notebook.sessions.find((session) => session.id === chat.session);
+  if (open && byId("frame").dataset.view === "chat") title(open.title || "Conversation");
+});
+notebook.on("phase", () => {
+  if (notebook.ready && chat.session && welcome.root.isConnected) welcome.root.remove();
+});
+
+byId("new-conversation").addEventListener("click", begin);
+byId("add").addEventListener("click", add);
+byId("composer-add").addEventListener("click", add);
+byId("theme").addEventListener("click", changeTheme);
+byId("shortcuts").addEventListener("click", openShortcuts);
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  location.hash = location.hash.startsWith("#/c/") ? location.hash : "#/";
+  chat.focus();
+});
+addEventListener("hashchange", () => void follow());
+takeDrops((files) => void intake.files(files));
+listenForShortcuts({
+  ask: () => {
+    if (byId("frame").dataset.view !== "chat") location.hash = chat.session ? `#/c/${chat.session}` : "#/";
+    chat.focus();
+  },
+  begin,
+  add,
+  log: () => (location.hash = "#/log"),
+  storage: () => (location.hash = "#/storage"),
+  theme: changeTheme,
+});
+
+drawTheme(currentTheme());
+drawStatus();
+void follow();
+void notebook.start();

@@ -1,0 +1,172 @@
+// What the page knows of the memory in the worker: whether it runs, whether it may write, what it holds.
+import type { DocumentInfo, Method, Methods, ProtocolEvent, SessionInfo, Started } from "./protocol";
+import { CallError, Engine, type CallOptions } from "./rpc";
+import { missingFeatures } from "./support";
+
+export interface Progress {
+  stage: string;
+  label: string;
+  done: number;
+  total: number;
+}
+
+export type Phase =
+  | { name: "starting"; progress: Progress | null }
+  | { name: "ready"; started: Started }
+  | { name: "unsupported"; missing: string[] }
+  | { name: "failed"; kind: string; message: string };
+
+/** "phase": starting, ready, failed. "access": may write or not. "library", "sessions": what is held. "quota": the disk is full. */
+export type Change = "phase" | "access" | "library" | "sessions" | "quota";
+
+const DATABASE = "notebook";
+const QUESTIONS_KEY = "pyruvllm.questions";
+const SILENCE_MS = 180_000; // longer than the worker's own limits: only a worker that cannot answer at all runs into it
+
+export class Notebook {
+  phase: Phase = { name: "starting", progress: null };
+  documents: DocumentInfo[] = [];
+  sessions: SessionInfo[] = [];
+  /** Why nothing can be written now; null when writing works. */
+  readOnly: string | null = null;
+  /** The other tab closed: starting again makes this tab the writer. */
+  canTakeOver = false;
+  /** What to do again once there is room; null while the disk is not full. */
+  quota: { message: string; retry: () => void } | null = null;
+
+  private engine: Engine | null = null;
+  private readonly listeners = new Map<Change, Set<() => void>>();
+  private waiting: { resolve: () => void; reject: (error: CallError) => void }[] = [];
+
+  on(change: Change, listener: () => void): void {
+    const set = this.listeners.get(change) ?? new Set();
+    this.listeners.set(change, set.add(listener));
+  }
+
+  get ready(): boolean {
+    return this.phase.name === "ready";
+  }
+
+  /** Starts the worker, or starts it anew after a failure. What was committed before is there again. */
+  async start(): Promise<void> {
+    this.engine?.close();
+    this.engine = null;
+    this.canTakeOver = false;
+    this.set({ name: "starting", progress: null });
+    const missing = await missingFeatures();
+    if (missing.length) return this.set({ name: "unsupported", missing });
+    const engine = new Engine("./worker.js", (event) => this.told(engine, event));
+    this.engine = engine;
+    let timer = 0;
+    const alive = () => {
+      clearTimeout(timer);
+      timer = window.setTimeout(() => this.fail(engine, "TimeoutError", `the worker said nothing for ${SILENCE_MS / 1000} s`), SILENCE_MS);
+    };
+    alive();
+    try {
+      const started = await engine.call("start", { database: DATABASE }, {
+        event: (event) => {
+          alive();
+          if (event.type === "progress" && this.engine === engine) this.set({ name: "starting", progress: { ...event, stage: event.stage ?? "memory" } });
+        },
+      });
+      if (this.engine !== engine) return;
+      this.readOnly = started.writable ? null : (started.reason ?? "Another tab has this memory open.");
+      this.phase = { name: "ready", started };
+      await Promise.all([this.refreshLibrary(), this.refreshSessions()]);
+      this.emit("phase", "access");
+      for (const waiter of this.waiting.splice(0)) waiter.resolve();
+    } catch (error) {
+      this.fail(engine, (error as CallError).kind ?? "Error", (error as Error).message);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Resolves when calls can be made; rejects when starting fails. */
+  whenReady(): Promise<void> {
+    if (this.ready) return Promise.resolve();
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+  }
+
+  /** One call to the worker. A full disk is noticed here, whatever was called, with `retry` as what to do again. */
+  async call<Name extends Method>(method: Name, params: Methods[Name]["params"], options: CallOptions & { retry?: () => void } = {}): Promise<Methods[Name]["result"]> {
+    if (!this.engine) throw new CallError("WorkerLost", "the memory is not running");
+    try {
+      return await this.engine.call(method, params, options);
+    } catch (error) {
+      const failure = error as CallError;
+      if (failure.kind === "QuotaError") {
+        this.quota = { message: failure.message, retry: options.retry ?? (() => void this.call(method, params).catch(() => undefined)) };
+        this.emit("quota");
+      }
+      if (failure.kind === "ReadOnlyError" || failure.kind === "FencedError") this.lose(failure.message);
+      throw failure;
+    }
+  }
+
+  clearQuota(): void {
+    this.quota = null;
+    this.emit("quota");
+  }
+
+  async refreshLibrary(): Promise<void> {
+    this.documents = (await this.call("documents", {})).documents;
+    this.emit("library");
+  }
+
+  async refreshSessions(): Promise<void> {
+    this.sessions = (await this.call("sessions", {})).sessions;
+    this.emit("sessions");
+  }
+
+  /** Questions that go with the sample notes. They belong to the samples, hold nothing of the user's, and are kept beside the theme. */
+  get questions(): string[] {
+    try {
+      const kept: unknown = JSON.parse(localStorage.getItem(QUESTIONS_KEY) ?? "[]");
+      return Array.isArray(kept) ? kept.filter((question) => typeof question === "string") : [];
+    } catch {
+      return [];
+    }
+  }
+
+  set questions(questions: string[]) {
+    try {
+      localStorage.setItem(QUESTIONS_KEY, JSON.stringify(questions));
+    } catch {
+      // a browser that refuses localStorage only loses the suggestions
+    }
+  }
+
+  private told(engine: Engine, event: ProtocolEvent): void {
+    if (engine !== this.engine) return;
+    if (event.type === "lost") this.lose(event.reason);
+    if (event.type === "crashed") this.fail(engine, event.kind, event.message);
+    if (event.type === "writable-soon") {
+      this.canTakeOver = true;
+      this.emit("access");
+    }
+  }
+
+  private lose(reason: string): void {
+    this.readOnly = reason || "Another tab took over this memory.";
+    this.emit("access");
+  }
+
+  private fail(engine: Engine, kind: string, message: string): void {
+    if (engine !== this.engine) return;
+    this.engine = null;
+    engine.close();
+    this.set({ name: "failed", kind, message });
+    for (const waiter of this.waiting.splice(0)) waiter.reject(new CallError(kind, message));
+  }
+
+  private set(phase: Phase): void {
+    this.phase = phase;
+    this.emit("phase");
+  }
+
+  private emit(...changes: Change[]): void {
+    for (const change of changes) for (const listener of this.listeners.get(change) ?? []) listener();
+  }
+}

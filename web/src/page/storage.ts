@@ -1,0 +1,139 @@
+// What the notebook takes on this device, how safely it lies there, and how to take it along or delete it.
+import { announce } from "./announce";
+import { confirm } from "./dialogs";
+import { chooseFiles } from "./drops";
+import { byId, element, fill, type Child } from "./element";
+import { bytes, count, fileDate, milliseconds, plural } from "./format";
+import { icon } from "./icons";
+import type { Notebook } from "./notebook";
+import type { Stats } from "./protocol";
+import { toast } from "./toasts";
+
+export class StorageView {
+  private readonly root = byId("view-storage");
+  private readonly figures = element("div", { class: "storage-figures", "aria-live": "off" });
+  private readonly backup = element("div", { class: "storage-actions" });
+
+  constructor(private readonly notebook: Notebook) {
+    fill(this.root, element("div", { class: "page-column" },
+      element("header", { class: "page-head" }, element("h2", { class: "page-title" }, "Storage"),
+        element("p", { class: "page-lede" }, "Everything lies in this browser, on this device, under this page’s address. Nobody else can read it over the network, and nobody can restore it for you.")),
+      this.figures, this.backup));
+    notebook.on("access", () => this.drawActions());
+    this.drawActions();
+  }
+
+  async load(): Promise<void> {
+    this.drawActions();
+    try {
+      await this.notebook.whenReady();
+      const [stats, estimate, persisted] = await Promise.all([this.notebook.call("stats", {}), navigator.storage?.estimate?.() ?? {}, navigator.storage?.persisted?.() ?? false]);
+      this.draw(stats, estimate, persisted);
+    } catch (error) {
+      fill(this.figures, element("p", { class: "failure-message" }, icon("warn"), element("span", {}, `The figures could not be read: ${(error as Error).message}`)));
+    }
+  }
+
+  /** Everything as one file, named by today's date. */
+  async exportAll(): Promise<void> {
+    announce("Preparing the export");
+    try {
+      const { bytes: content } = await this.notebook.call("export", {});
+      const name = `notebook-${fileDate()}.pyruvllm.sqlite`;
+      const address = URL.createObjectURL(new Blob([content], { type: "application/vnd.sqlite3" }));
+      element("a", { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      toast(`Exported ${bytes(content.byteLength)} to ${name}`);
+    } catch (error) {
+      toast(`Nothing was exported: ${(error as Error).message}`, { tone: "problem" });
+    }
+  }
+
+  async erase(): Promise<void> {
+    const agreed = await confirm({ title: "Delete everything?", text: "Every document, conversation and log entry on this device is deleted. Only an exported file could bring it back.", confirm: "Delete everything", danger: true, type: "delete" });
+    if (!agreed) return;
+    try {
+      await this.notebook.call("erase", {});
+      this.notebook.questions = [];
+      sessionStorage.clear();
+      location.assign(location.pathname);
+    } catch (error) {
+      toast(`Not deleted: ${(error as Error).message}`, { tone: "problem" });
+    }
+  }
+
+  private restore(): void {
+    chooseFiles(async ([file]) => {
+      if (!file) return;
+      const agreed = await confirm({ title: "Replace everything?", text: `“${file.name}” (${bytes(file.size)}) takes the place of all that is here: ${plural(this.notebook.documents.length, "document")} and ${plural(this.notebook.sessions.length, "conversation")}. Export first to keep them.`, confirm: "Replace", danger: true });
+      if (!agreed) return;
+      try {
+        const content = await file.arrayBuffer();
+        const { counts } = await this.notebook.call("import", { bytes: content }, { transfer: [content] });
+        await Promise.all([this.notebook.refreshLibrary(), this.notebook.refreshSessions()]);
+        toast(`Imported ${plural(counts.documents ?? 0, "document")} and ${plural(counts.passages ?? 0, "passage")}`);
+        location.hash = "#/storage";
+        await this.load();
+      } catch (error) {
+        toast(`Not imported, everything is as it was: ${(error as Error).message}`, { tone: "problem" });
+      }
+    }, { accept: ".sqlite,.pyruvllm,.db,application/vnd.sqlite3", multiple: false });
+  }
+
+  private async persist(): Promise<void> {
+    const granted = (await navigator.storage?.persist?.()) ?? false;
+    toast(granted ? "The browser will keep this notebook until you delete it" : "The browser declined for now; it may agree once you use the page more, or bookmark or install it");
+    await this.load();
+  }
+
+  private draw(stats: Stats, estimate: StorageEstimate, persisted: boolean): void {
+    const { storage, memory, counts, writeback } = stats;
+    const usage = storage.usage_bytes ?? estimate.usage ?? null;
+    const quota = storage.quota_bytes ?? estimate.quota ?? null;
+    const size = element("div", { class: "gauge", role: "img", "aria-label": quota ? `${bytes(usage ?? 0)} of ${bytes(quota)} used` : bytes(storage.database_bytes) }, element("span", { class: "gauge-fill" }));
+    size.style.setProperty("--value", String(quota ? Math.min(1, (usage ?? 0) / quota) : 0));
+    fill(this.figures,
+      element("section", { class: "card hero-figure", "aria-labelledby": "size-title" },
+        element("h3", { class: "small-title", id: "size-title" }, "Notebook"),
+        element("p", { class: "big-figure" }, bytes(storage.database_bytes)),
+        quota !== null && size,
+        element("p", { class: "quiet" }, quota === null ? "This browser does not say how much room there is." : `This page uses ${bytes(usage ?? 0)}, the program’s files included; the browser allows about ${bytes(quota)}.`)),
+      element("section", { class: "card", "aria-labelledby": "kept-title" },
+        element("h3", { class: "small-title", id: "kept-title" }, "Kept"),
+        element("p", { class: "kept" }, icon(persisted ? "check" : "info"), persisted ? "Until you delete it" : "Until the browser needs room"),
+        element("p", { class: "quiet" }, persisted ? "The browser promised not to clear it by itself." : "A browser short of space may clear pages that were not used for long. You can ask it not to."),
+        !persisted && element("button", { type: "button", class: "button plain", onclick: () => void this.persist() }, "Ask to keep it")),
+      facts("Holds", [["Documents", count(counts.documents ?? 0)], ["Passages", count(counts.passages ?? 0)], ["Conversations", count(counts.sessions ?? 0)], ["Log entries", count(counts.witness ?? 0)]]),
+      facts("Runs", [
+        ["Memory of the worker", bytes(memory.heap_bytes)],
+        ["Waiting to be written", count(writeback.queued)],
+        ["Written since start", count(writeback.written)],
+        ["Dropped", count(writeback.dropped)],
+        ["Last save took", stats.durable_ms === null || stats.durable_ms === undefined ? "none yet" : milliseconds(stats.durable_ms)],
+        ["Embedding space", spaceName(stats.space)],
+      ]));
+  }
+
+  private drawActions(): void {
+    const blocked = this.notebook.readOnly;
+    const action = (title: string, text: string, button: HTMLElement) => element("div", { class: "action-row" }, element("div", {}, element("h3", { class: "action-title" }, title), element("p", { class: "quiet" }, text)), button);
+    const button = (label: string, kind: string, run: () => void, writes: boolean) =>
+      element("button", { type: "button", class: `button ${kind}`, disabled: writes && Boolean(blocked), title: writes && blocked ? blocked : null, onclick: run }, label);
+    fill(this.backup,
+      action("Export", "One SQLite file with every note, conversation and log entry.", button("Export", "plain", () => void this.exportAll(), false)),
+      action("Import", "Puts an exported file in the place of what is here. You are asked first.", button("Import", "plain", () => this.restore(), true)),
+      action("Delete everything", "Removes the notebook from this device. You are asked first.", button("Delete", "plain danger-text", () => void this.erase(), true)),
+      blocked && element("p", { class: "quiet" }, `Importing and deleting work in the other tab. ${blocked}`));
+  }
+}
+
+function facts(title: string, rows: [string, string][]): HTMLElement {
+  const children: Child[] = rows.map(([label, value]) => element("div", { class: "figure-row" }, element("dt", {}, label), element("dd", {}, value)));
+  return element("section", { class: "card" }, element("h3", { class: "small-title" }, title), element("dl", { class: "figures" }, ...children));
+}
+
+function spaceName(space: unknown): string {
+  if (typeof space === "string") return space;
+  const fields = (space ?? {}) as Record<string, unknown>;
+  return String(fields.name ?? fields.key ?? fields.model ?? "unknown");
+}

@@ -1,0 +1,26 @@
+// Short notes at the edge of the page that leave by themselves, or stay while they offer something to do.
+import { alarm, announce } from "./announce";
+import { byId, element } from "./element";
+import { icon } from "./icons";
+
+export interface ToastOptions {
+  tone?: "plain" | "problem";
+  action?: { label: string; run: () => void };
+}
+
+const STAY_MS = 6000;
+
+export function toast(message: string, options: ToastOptions = {}): void {
+  const { tone = "plain", action } = options;
+  const leave = () => card.remove();
+  const card = element("div", { class: `toast ${tone}` },
+    element("p", {}, message),
+    action && element("button", { type: "button", class: "quiet-button", onclick: () => (leave(), action.run()) }, action.label),
+    element("button", { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: leave }, icon("close")));
+  byId("dock").append(card);
+  if (tone === "problem") alarm(message);
+  else announce(message);
+  let timer = action || tone === "problem" ? 0 : window.setTimeout(leave, STAY_MS);
+  card.addEventListener("pointerenter", () => clearTimeout(timer));
+  card.addEventListener("pointerleave", () => timer && (timer = window.setTimeout(leave, STAY_MS)));
+}

@@ -1,0 +1,33 @@
+// Counts what is downloaded while Python loads: Pyodide fetches its files itself and tells no one.
+
+/** Calls `told` with the bytes that came and the bytes expected (0 while that is not known) until `end()`. */
+export function countDownloads(told: (done: number, total: number) => void): { restart(): void; end(): void } {
+  const original = globalThis.fetch;
+  let done = 0;
+  let total = 0;
+  let known = true;
+  globalThis.fetch = async (input, init) => {
+    const response = await original(input, init);
+    if (!response.ok || !response.body) return response;
+    // a compressed body is longer than its content-length: then the sum is not known
+    if (response.headers.has("content-encoding")) known = false;
+    total += Number(response.headers.get("content-length") ?? 0);
+    const counter = new TransformStream<Uint8Array, Uint8Array>({
+      transform(part, out) {
+        done += part.length;
+        told(done, known ? total : 0);
+        out.enqueue(part);
+      },
+    });
+    return new Response(response.body.pipeThrough(counter), { status: response.status, statusText: response.statusText, headers: response.headers });
+  };
+  return {
+    restart() {
+      done = total = 0;
+      known = true;
+    },
+    end() {
+      globalThis.fetch = original;
+    },
+  };
+}

@@ -1,0 +1,166 @@
+// The worker: boots Python, loads the memory and carries calls between the page and service.py. Nothing here is on the main thread.
+import { bridge } from "../bridge";
+import type { Method, ProtocolEvent, Reply, Request, Stage } from "../page/protocol";
+import calls from "./calls.py";
+import { countDownloads } from "./downloads";
+import service from "./service.py";
+
+declare const self: DedicatedWorkerGlobalScope;
+
+/** What is used of Pyodide. Objects of Python are proxies that must be destroyed. */
+interface Proxy {
+  destroy(): void;
+  toJs(options: object): unknown;
+  (...args: unknown[]): Task;
+}
+type Task = Promise<Proxy> & { cancel(): void; destroy(): void };
+interface Pyodide {
+  loadPackage(names: string[], options: { messageCallback(text: string): void; errorCallback(text: string): void }): Promise<unknown>;
+  loadedPackages: Record<string, string>;
+  globals: { get(name: string): Proxy };
+  runPython(code: string, options: { filename: string }): unknown;
+  toPy(value: unknown): Proxy;
+}
+
+const SILENCE_MS = 90_000; // without a byte or a step; a page policy without wasm-unsafe-eval hangs loading instead of failing it
+const PACKAGES = ["numpy", "pyruvllm"];
+const PLAIN = { dict_converter: Object.fromEntries, create_pyproxies: false };
+
+const base = new URL("./", self.location.href);
+bridge.configure({ base });
+
+const running = new Map<number, Task>();
+let launch: Promise<Proxy> | null = null;
+
+self.onmessage = ({ data }: MessageEvent<Request>) => {
+  if (data.method === "cancel") running.get((data.params as { id: number }).id)?.cancel();
+  else void serve(data.id, data.method, data.params);
+};
+
+async function serve(id: number, method: Method, params: unknown): Promise<void> {
+  const emit = (event: unknown) => post(withoutCaller(id, plain(event) as ProtocolEvent));
+  try {
+    launch ??= boot((stage, label, done, total) => post({ id, event: { type: "progress", stage, label, done, total } }));
+    const answer = await run(await launch, id, method, params, emit);
+    if ("error" in answer) post({ id, error: answer.error as Reply["error"] });
+    else post({ id, ...sendable(answer.result) });
+  } catch (error) {
+    const { name, message } = error as Error;
+    post({ id, error: { kind: name, message } });
+    // Python's own errors are data by now: what is left is the interpreter or the browser giving up
+    if (launch) post({ event: { type: "crashed", kind: name, message } });
+  }
+}
+
+async function run(start: Proxy, id: number, method: Method, params: unknown, emit: (event: unknown) => void): Promise<Record<string, unknown>> {
+  const given = (await pyodide!).toPy(withBytes(params));
+  const task = start(method, given, emit);
+  running.set(id, task);
+  try {
+    const outcome = await task;
+    const answer = outcome.toJs(PLAIN) as Record<string, unknown>;
+    outcome.destroy();
+    return answer;
+  } finally {
+    running.delete(id);
+    task.destroy();
+    given.destroy();
+  }
+}
+
+let pyodide: Promise<Pyodide> | null = null;
+
+/** Python with the service in it: resolves to `launch` of calls.py. */
+async function boot(progress: (stage: Stage, label: string, done: number, total: number) => void): Promise<Proxy> {
+  let stage: Stage = "python";
+  const watch = new Watch();
+  const restore = countDownloads((done, total) => {
+    watch.alive();
+    progress(stage, stage === "python" ? "Loading Python" : "Loading packages", done, total);
+  });
+  try {
+    progress("python", "Loading Python", 0, 0);
+    const address = new URL("pyodide/", base).href;
+    const { loadPyodide } = await watch.over(import(`${address}pyodide.mjs`) as Promise<{ loadPyodide(options: object): Promise<Pyodide> }>);
+    pyodide = watch.over(loadPyodide({ indexURL: address }));
+    const python = await pyodide;
+
+    stage = "packages";
+    restore.restart();
+    progress(stage, "Loading packages", 0, 0);
+    const problems: string[] = [];
+    await watch.over(python.loadPackage(PACKAGES, { messageCallback: () => watch.alive(), errorCallback: (text) => problems.push(text) }));
+    const missing = PACKAGES.filter((name) => !(name in python.loadedPackages));
+    if (missing.length) throw failure("PackageError", `${missing.join(" and ")} could not be loaded. ${problems.join(" ")}`);
+    python.runPython(service, { filename: "service.py" });
+    python.runPython(calls, { filename: "calls.py" });
+    return python.globals.get("launch");
+  } finally {
+    restore.end();
+    watch.end();
+  }
+}
+
+/** Rejects what it watches when nothing was heard for SILENCE_MS, or when the page policy refuses something. */
+class Watch {
+  private last = performance.now();
+  private reject: (error: Error) => void = () => undefined;
+  private readonly timer = setInterval(() => {
+    if (performance.now() - this.last > SILENCE_MS) this.reject(failure("TimeoutError", `nothing came for ${SILENCE_MS / 1000} s while Python was loading`));
+  }, 1000);
+  private readonly refused = (event: SecurityPolicyViolationEvent) =>
+    this.reject(failure("PolicyError", `the page's content policy (${event.effectiveDirective}) refused ${event.blockedURI}`));
+
+  constructor() {
+    self.addEventListener("securitypolicyviolation", this.refused as EventListener);
+  }
+
+  alive(): void {
+    this.last = performance.now();
+  }
+
+  over<Value>(work: Promise<Value>): Promise<Value> {
+    this.alive();
+    return Promise.race([work, new Promise<never>((_, reject) => (this.reject = reject))]);
+  }
+
+  end(): void {
+    clearInterval(this.timer);
+    self.removeEventListener("securitypolicyviolation", this.refused as EventListener);
+  }
+}
+
+function failure(kind: string, message: string): Error {
+  return Object.assign(new Error(message), { name: kind });
+}
+
+/** Events that belong to no call: Python keeps the first call's `emit` to say later that the lock was lost. */
+function withoutCaller(id: number, event: ProtocolEvent): Reply {
+  return event.type === "lost" || event.type === "writable-soon" ? { event } : { id, event };
+}
+
+function plain(value: unknown): unknown {
+  return typeof (value as Proxy)?.toJs === "function" ? (value as Proxy).toJs(PLAIN) : value;
+}
+
+/** Array buffers become byte arrays, which Python can copy from. */
+function withBytes(params: unknown): unknown {
+  const entries = Object.entries((params ?? {}) as Record<string, unknown>);
+  return Object.fromEntries(entries.map(([key, value]) => [key, value instanceof ArrayBuffer ? new Uint8Array(value) : value]));
+}
+
+/** Byte arrays leave as array buffers of their own that are transferred, not copied. */
+function sendable(result: unknown): Reply & { moved?: ArrayBuffer[] } {
+  const moved: ArrayBuffer[] = [];
+  const entries = Object.entries((result ?? {}) as Record<string, unknown>).map(([key, value]) => {
+    if (!(value instanceof Uint8Array)) return [key, value];
+    const whole = value.byteLength === value.buffer.byteLength ? (value.buffer as ArrayBuffer) : value.slice().buffer;
+    moved.push(whole);
+    return [key, whole];
+  });
+  return { result: Object.fromEntries(entries), moved };
+}
+
+function post({ moved, ...reply }: Reply & { moved?: ArrayBuffer[] }): void {
+  self.postMessage(reply, moved ?? []);
+}
