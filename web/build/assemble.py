@@ -13,6 +13,7 @@ from downloads import MODEL_WHEEL, model_wheel
 from steps import BUILD, CACHE, DIST, ROOT, WEB, Failure, files, key, once, put, say
 
 MODEL = WEB / "build" / "model.py"
+NAME = "models/all-MiniLM-L6-v2"  # where the package looks for it, under its assets
 BUNDLER = WEB / "build" / "bundle.mjs"
 ASSETS = CACHE / "assets"  # where the native package looks for models
 SHRINKS = {".js", ".mjs", ".css", ".html", ".json", ".wasm", ".svg", ".onnx", ".md", ".webmanifest"}
@@ -51,14 +52,14 @@ def bundle(target: str) -> list[Path]:
 def model() -> Path:
     """The embedding model as int8 ONNX: made once a user, then copied to web/dist and to where native Python looks."""
     interpreter = environment.python()
-    inputs = [MODEL, environment.LOCK]
+    inputs = [MODEL, MODEL.with_name("model_texts.txt"), environment.LOCK]
     kept = CACHE / "models" / key(inputs, MODEL_WHEEL[2])[:16]
 
     def make() -> list[Path]:
         if not (kept / ".complete").exists():
             source = model_wheel()
-            say("Model: building all-MiniLM-L6-v2 as int8 ONNX and checking it against float32 (about a minute)")
-            if subprocess.run([interpreter, MODEL, "--wheel", source, "--out", kept], cwd=ROOT).returncode:
+            say("Model: building all-MiniLM-L6-v2 as int8 ONNX and checking it against float32")
+            if subprocess.run([interpreter, MODEL, "--wheel", source, "--out", kept / NAME], cwd=ROOT).returncode:
                 raise Failure(f"The embedding model could not be built by {MODEL.relative_to(ROOT)} (above: why).")
             (kept / ".complete").touch()
         sources = [path for path in files([kept]) if path.name != ".complete"]

@@ -126,7 +126,7 @@ def suite(name: str, rest: Sequence[str]) -> Outcome:
     outcome = Outcome(name, 0, 0.0)
     begun = time.monotonic()
     for command in SUITES[name][0](rest):
-        code, lines = stream(command, WEB if name == "web" else ROOT)
+        code, lines = stream(command)
         outcome.code = outcome.code or code
         count(lines, outcome)
     outcome.seconds = time.monotonic() - begun
@@ -136,11 +136,11 @@ def suite(name: str, rest: Sequence[str]) -> Outcome:
     return outcome
 
 
-def stream(command: Command, folder: Path) -> tuple[int, list[str]]:
+def stream(command: Command) -> tuple[int, list[str]]:
     """Runs a command in a process group of its own; all of the group is ended when it is over or takes too long."""
     process = subprocess.Popen(
         [str(part) for part in command],
-        cwd=folder,
+        cwd=ROOT,
         env=surroundings(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -179,9 +179,9 @@ def count(lines: Sequence[str], outcome: Outcome) -> None:
         if re.match(r"(=+ )?(\d+ \w+, )*\d+ \w+( in |, )?.* in [\d.]+s", line):
             for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed)", line):
                 add(outcome, word, int(number))
-        elif found := re.match(r"\W*(pass|fail|skipped) (\d+)$", line):
+        elif found := re.match(r"\S (pass|fail|skipped) (\d+)$", line):
             add(outcome, found[1], int(found[2]))
-        elif line.startswith(("FAILED ", "ERROR ")):
+        elif line.startswith(("FAILED ", "ERROR ", "✖ ")) and line != "✖ failing tests:":
             outcome.failures.append(line)
 
 
