@@ -1,0 +1,173 @@
+"""Policies: what was learned, or stated, about how to treat a request (ADR-002, role A).
+
+A policy is a record of the collection "policies" with a typed side row. Policies are added, not edited: the newest of a type rules,
+the older ones are its history. What is in force before anything was learned is bundled with the package and marked so.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ConfigError, NotFoundError
+from ..types import Draft
+from .columns import checked_vector, from_blob, to_blob, to_json
+from .parameters import TYPED, Fallback, QuantizationPolicy, RouterPolicy, between, one_of
+
+if TYPE_CHECKING:
+    from .unified import UnifiedMemory
+
+COLLECTION = "policies"
+SOURCES = ("instant_loop", "background_loop", "deep_loop", "federated", "bundled")
+TOUCH_MS = 60_000  # a policy that is read on every request is not written on every request
+
+SELECT = """SELECT r.id, p.policy_type, p.parameters, p.confidence, p.fisher_diagonal, p.learned_at, p.last_accessed, p.source,
+    EXISTS (SELECT 1 FROM vectors AS v WHERE v.number = p.number) FROM policies AS p JOIN records AS r ON r.number = p.number"""
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyEntry:
+    """One policy. Without an id, and with times of 0, it gets them when it is put. Times are UTC milliseconds."""
+
+    policy_type: str  # "quantization", "router", "ewc", "pattern"
+    parameters: Mapping[str, Any]  # JSON
+    source: str  # one of SOURCES
+    confidence: float = 0.0  # 0 ... 1, from learning
+    embedding: np.ndarray | None = None  # (768,) float32, unit length: the kind of request it is about
+    fisher_diagonal: np.ndarray | None = None  # (parameters,) float32, of EWC policies
+    id: str = ""
+    created_at: int = 0
+    last_accessed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.policy_type, str) or not self.policy_type.isidentifier():
+            raise ConfigError(f"policy_type is a word such as 'router', not {self.policy_type!r}")
+        one_of("source", self.source, SOURCES)
+        between("confidence", self.confidence, 0, 1)
+        if not isinstance(self.parameters, Mapping):
+            raise ConfigError(f"parameters are a dict, not {self.parameters!r}")
+        if self.policy_type in TYPED:
+            self.typed()
+        object.__setattr__(self, "embedding", checked_vector(self.embedding, "embedding"))
+        if self.fisher_diagonal is not None:
+            fisher = np.asarray(self.fisher_diagonal, dtype=np.float32)
+            if fisher.ndim != 1 or not (np.isfinite(fisher).all() and (fisher >= 0).all()):
+                raise ConfigError(f"fisher_diagonal is a vector of finite numbers of 0 or more, not one of shape {fisher.shape}")
+            object.__setattr__(self, "fisher_diagonal", fisher)
+
+    def typed(self) -> RouterPolicy | QuantizationPolicy:
+        """The parameters of a "router" or "quantization" policy as what they are."""
+        return TYPED[self.policy_type].of(self.parameters)
+
+
+BUNDLED = (
+    PolicyEntry("router", asdict(RouterPolicy()), "bundled", id="b0000000-0000-4000-8000-000000000001"),
+    PolicyEntry(
+        "quantization",
+        asdict(QuantizationPolicy()) | {"layer_range": list(QuantizationPolicy.layer_range)},
+        "bundled",
+        id="b0000000-0000-4000-8000-000000000002",
+    ),
+)
+
+
+class PolicyStore:
+    """Opening it writes the bundled policies into a memory that does not have them; a read-only one answers with them all the same."""
+
+    texts: ClassVar[dict[str, str]] = {
+        "router": "Router policy: {model}, {context_size} tokens of context, temperature {temperature}, top-p {top_p}",
+        "quantization": "Quantization policy: {precision} for layers {layer_range}",
+    }
+
+    def __init__(self, memory: "UnifiedMemory"):
+        self.memory = memory
+        if memory.writable:
+            for entry in BUNDLED:
+                if not self._rows("r.id = ?", entry.id):
+                    self.put(entry)
+
+    def put(self, entry: PolicyEntry) -> PolicyEntry:
+        """Adds a policy and returns it with its id and times. DuplicateError for an id that is taken. Durable with the next flush."""
+        memory, now = self.memory, self.memory.clock.now_ms()
+        entry = replace(
+            entry, id=entry.id or memory.clock.new_id(), created_at=entry.created_at or now, last_accessed=entry.last_accessed or now
+        )
+        parameters = to_json(entry.parameters, "parameters")
+        metadata = {"policy_type": entry.policy_type, "source": entry.source, "confidence": float(entry.confidence)}
+        with memory.transaction():
+            memory.put(COLLECTION, [Draft(self._text(entry), entry.id, metadata, entry.embedding)])
+            memory.driver.execute(
+                """INSERT INTO policies
+                (number, policy_type, confidence, source, learned_at, last_accessed, parameters, fisher_diagonal)
+                SELECT number, ?, ?, ?, ?, ?, ?, ? FROM records WHERE id = ?""",
+                (
+                    *(entry.policy_type, float(entry.confidence), entry.source, entry.created_at, entry.last_accessed),
+                    *(parameters, to_blob(entry.fisher_diagonal, "<f4"), entry.id),
+                ),
+            )
+        return entry
+
+    def get(self, id: str) -> PolicyEntry:
+        """NotFoundError."""
+        rows = self._rows("r.id = ?", id)
+        if rows:
+            return self._touched(self._entry(rows[0]))
+        for entry in BUNDLED:
+            if entry.id == id:
+                return entry
+        raise NotFoundError(f"no policy {id!r}")
+
+    def latest(self, policy_type: str) -> PolicyEntry:
+        """The one in force: the newest of its type; a bundled one only where nothing was learned. NotFoundError."""
+        rows = self._rows("p.policy_type = ? ORDER BY p.source = 'bundled', p.learned_at DESC, p.number DESC LIMIT 1", policy_type)
+        if rows:
+            return self._touched(self._entry(rows[0]))
+        for entry in BUNDLED:
+            if entry.policy_type == policy_type:
+                return entry
+        raise NotFoundError(f"no policy of the type {policy_type!r}")
+
+    def list(self, policy_type: str | None = None) -> list[PolicyEntry]:
+        """Newest first."""
+        test = "? IS NULL OR p.policy_type = ?"
+        rows = self.memory.driver.query(f"{SELECT} WHERE {test} ORDER BY p.learned_at DESC, p.number DESC", (policy_type, policy_type))
+        return [self._entry(row) for row in rows]
+
+    def search(self, policy_type: str | None, vector: np.ndarray, k: int = 10) -> "list[PolicyEntry]":
+        """Those of a type whose kind of request is nearest to ``vector``, nearest first. Policies without an embedding are not found."""
+        where = None if policy_type is None else {"policy_type": policy_type}
+        hits = self.memory.search_with("", vector, k, where=where, collections=(COLLECTION,), mode="vector")
+        return [self.get(hit.id) for hit in hits]
+
+    def _text(self, entry: PolicyEntry) -> str:
+        values = {**entry.parameters, **(entry.parameters.get("fallback") or {})}
+        template = self.texts.get(entry.policy_type, f"{entry.policy_type} policy")
+        return template.format(**{**_defaults(entry.policy_type), **values})
+
+    def _rows(self, condition: str, value: str) -> "list[Any]":
+        return self.memory.driver.query(f"{SELECT} WHERE {condition}", (value,))
+
+    def _entry(self, row: Any) -> PolicyEntry:
+        id, policy_type, parameters, confidence, fisher, learned_at, last_accessed, source, embedded = row
+        embedding = self.memory.vector(id) if embedded else None
+        return PolicyEntry(
+            policy_type, json.loads(parameters), source, confidence, embedding, from_blob(fisher, "<f4"), id, learned_at, last_accessed
+        )
+
+    def _touched(self, entry: PolicyEntry) -> PolicyEntry:
+        """Notes that it was used, to the minute."""
+        now = self.memory.clock.now_ms()
+        if not self.memory.writable or now - entry.last_accessed < TOUCH_MS:
+            return entry
+        self.memory.driver.execute(
+            "UPDATE policies SET last_accessed = ? WHERE number = (SELECT number FROM records WHERE id = ?)", (now, entry.id)
+        )
+        return replace(entry, last_accessed=now)
+
+
+def _defaults(policy_type: str) -> dict[str, Any]:
+    if policy_type == "router":
+        return asdict(Fallback())
+    return asdict(QuantizationPolicy()) if policy_type == "quantization" else {}
