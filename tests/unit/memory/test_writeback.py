@@ -1,8 +1,7 @@
 import asyncio
 
-from tests.contracts.writeback import HandClock, Sink, WritebackContract, build
-
 from pyruvllm.memory.writeback import WritebackQueue
+from tests.contracts.writeback import HandClock, Sink, WritebackContract, build
 
 
 class TestWriteback(WritebackContract):

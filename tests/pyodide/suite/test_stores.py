@@ -1,0 +1,38 @@
+import pytest
+
+from pyruvllm.storage import delete_database
+from tests.contracts.documents import DocumentsContract
+from tests.contracts.policy import PolicyContract
+from tests.contracts.session import SessionContract
+from tests.contracts.stores import opening
+from tests.contracts.witness import WitnessContract
+
+
+@pytest.fixture
+async def open_memory():
+    names = set()
+
+    def database(name: str) -> str:
+        names.add(f"stores-{name}")
+        return f"stores-{name}"
+
+    async with opening(database) as open_memory:
+        yield open_memory
+    for name in names:
+        await delete_database(name)
+
+
+class TestDocuments(DocumentsContract):
+    pass
+
+
+class TestSession(SessionContract):
+    pass
+
+
+class TestPolicy(PolicyContract):
+    pass
+
+
+class TestWitness(WitnessContract):
+    pass
