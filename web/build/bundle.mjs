@@ -61,7 +61,11 @@ const targets = {
 
 const { bundles, copies } = targets[process.argv[2]];
 const made = [];
-for (const bundle of bundles) made.push(...Object.keys((await build(bundle)).metafile.outputs));
+try {
+  for (const bundle of bundles) made.push(...Object.keys((await build(bundle)).metafile.outputs));
+} catch {
+  process.exit(1); // esbuild has said where
+}
 for (const [to, from] of Object.entries(copies)) {
   await mkdir(path.join(root, path.dirname(to)), { recursive: true });
   await copyFile(path.join(root, from), path.join(root, to));

@@ -67,6 +67,8 @@ class Server(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
     def find(self, name: str) -> Path | None:
+        if "\0" in name:  # no path of any file system
+            return None
         for root in self.roots:
             path = (root / name).resolve()
             if path.is_relative_to(root) and path.is_file():
