@@ -22,8 +22,8 @@ const browser = {
   minify: true,
   platform: "browser",
   legalComments: "linked",
-  // Emscripten's output asks for these only where it finds itself in Node; Pyodide lies beside the bundle as it is.
-  external: ["node:*", "module", "fs", "path", "crypto", "worker_threads", "url", "os", "./pyodide/*"],
+  // Emscripten's output asks for these only where it finds itself in Node; Pyodide and pictures lie beside the bundle as they are.
+  external: ["node:*", "module", "fs", "path", "crypto", "worker_threads", "url", "os", "./pyodide/*", "./*.svg"],
 };
 
 const targets = {
