@@ -114,26 +114,30 @@ def measured(ruler: Ruler, start: int, end: int, config: ChunkConfig) -> list[Pi
         fresh = ruler.text.count("\n", above, first) > 1
         above = last
         size = ruler.size(first, last)
-        parts = [(first, last, size)] if size <= config.size else cut(ruler, first, last, config.size)
+        lead = pieces[-1].size if pieces and pieces[-1].size <= config.size // 4 else 0  # a heading, say: it shares the first part's chunk
+        parts = [(first, last, size)] if size <= config.size else cut(ruler, first, last, config.size, lead)
         pieces.extend(Piece(*part, fresh and not index) for index, part in enumerate(parts))
     return pieces
 
 
-def cut(ruler: Ruler, start: int, end: int, size: int) -> list[tuple[int, int, int]]:
-    """(start, end, tokens) of parts that fit, as long as may be, ending between words where there is a border to end at."""
+def cut(ruler: Ruler, start: int, end: int, size: int, lead: int) -> list[tuple[int, int, int]]:
+    """(start, end, tokens) of parts that fit, the first with ``lead`` tokens to spare, ending at a line's or a word's end if they can."""
     parts = []
+    room = size - lead
     while start < end:
-        over = ruler.place(start) + size
+        over = ruler.place(start) + room
         stop = end if over >= len(ruler.spans) else min(end, max(ruler.spans[over][0], start + 1))
         if stop < end:
-            border = max(ruler.text.rfind(space, start + 1, stop + 1) for space in " \n\t\u3000")
-            stop = border if border > start else stop
-        while (count := ruler.size(start, stop)) > size:
-            stop = start + max(1, (stop - start) * size // (count + 1))
+            line = ruler.text.rfind("\n", start + (stop - start) // 2, stop + 1)
+            word = max(ruler.text.rfind(space, start + 1, stop + 1) for space in " \n\t\u3000")
+            stop = next((border for border in (line, word) if border > start), stop)
+        while (count := ruler.size(start, stop)) > room:
+            stop = start + max(1, (stop - start) * room // (count + 1))
         first, last = trimmed(ruler.text, start, stop)
         if first < last:
             parts.append((first, last, count))
         start = stop
+        room = size
     return parts
 
 

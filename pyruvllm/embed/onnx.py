@@ -38,11 +38,13 @@ class OnnxEmbedder:
         try:
             about = json.loads(await host.asset(f"{FOLDER}/model.json"))
             name, version, max_tokens = str(about["name"]), str(about["version"]), int(about["max_tokens"])
-            sha256 = str(about["files"]["model.int8.onnx"]["sha256"])
+            sha256, size = str(about["files"]["model.int8.onnx"]["sha256"]), int(about["files"]["model.int8.onnx"]["bytes"])
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{FOLDER}/model.json does not describe a model: {error!r}") from error
         tokenizer = Tokenizer.from_json(await host.asset(f"{FOLDER}/tokenizer.json"))
-        session = await host.onnx_session(f"{FOLDER}/model.int8.onnx", progress, sha256=sha256)
+        # the size is known here; a server that compresses does not tell it
+        report = (lambda done, _: progress(done, size)) if progress else None
+        session = await host.onnx_session(f"{FOLDER}/model.int8.onnx", report, sha256=sha256)
         return cls(tokenizer, session, Space(name, version), max_tokens)
 
     def count(self, text: str) -> int:
