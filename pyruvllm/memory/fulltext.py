@@ -15,8 +15,8 @@ import numpy as np
 
 from .words import words
 
-K1 = 1.2  # how soon a further repetition of a word stops to count
-B = 0.75  # how much a long record is held against it
+K1 = 0.9  # how soon a further repetition of a word stops to count
+B = 0.4  # how much a long record is held against it
 FIELDS = ("title", "heading", "speaker")  # metadata whose words are part of the record's text
 TAIL = 4096  # postings that may wait before they are joined to the sorted ones
 
@@ -60,6 +60,16 @@ class Statistics:
 
     def __add__(self, other: "Statistics") -> "Statistics":
         return Statistics(self.records + other.records, self.length + other.length, self.frequencies + other.frequencies)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(query terms,) how much each counts: the rarer, the more."""
+        return np.log1p((self.records - self.frequencies + 0.5) / (self.frequencies + 0.5))
+
+    @property
+    def ceiling(self) -> float:
+        """The BM25 that no record exceeds: of one that has all the query's words that any record has, over and over."""
+        return float((K1 + 1) * self.weights[self.frequencies > 0].sum())
 
 
 @dataclass(frozen=True)
@@ -126,9 +136,8 @@ class FullText:
         seen = np.zeros(len(self.numbers), np.uint64)  # (places,)
         mean = statistics.length / max(1, statistics.records)
         norm = K1 * (1 - B + B * self.lengths / mean) if mean else np.full(len(self.numbers), K1)
-        for bit, (term, frequency) in enumerate(zip(query.terms, statistics.frequencies, strict=True)):
+        for bit, (term, weight) in enumerate(zip(query.terms, statistics.weights, strict=True)):
             places, counts = self._postings(term)
-            weight = np.log(1 + (statistics.records - frequency + 0.5) / (frequency + 0.5))
             scores[places] += (weight * (K1 + 1) * counts / (counts + norm[places])).astype(np.float32)
             if bit < 64:
                 seen[places] |= np.uint64(1 << bit)

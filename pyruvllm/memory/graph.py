@@ -110,12 +110,13 @@ class Graph:
 
     def beside(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
         """(later, earlier) numbers of records, one pair per ``follows`` edge that touches one of ``numbers``."""
+        given = json.dumps([int(number) for number in numbers])
+        # CROSS JOIN keeps SQLite to this order: from the few that are given, through the keys, to the few beside them.
         sql = """
-            WITH given AS (SELECT r.id, r.number FROM json_each(?) AS j JOIN records AS r ON r.number = j.value)
-            SELECT given.number, other.number FROM given
-                JOIN edges AS e ON e.source = given.id AND e.relation = 'follows' JOIN records AS other ON other.id = e.target
+            SELECT r.number, o.number FROM json_each(?) AS j CROSS JOIN records AS r CROSS JOIN edges AS e CROSS JOIN records AS o
+                WHERE r.number = j.value AND e.source = r.id AND e.relation = 'follows' AND o.id = e.target
             UNION
-            SELECT other.number, given.number FROM given
-                JOIN edges AS e ON e.target = given.id AND e.relation = 'follows' JOIN records AS other ON other.id = e.source
+            SELECT o.number, r.number FROM json_each(?) AS j CROSS JOIN records AS r CROSS JOIN edges AS e CROSS JOIN records AS o
+                WHERE r.number = j.value AND e.target = r.id AND e.relation = 'follows' AND o.id = e.source
         """
-        return self._driver.query(sql, [json.dumps([int(number) for number in numbers])])  # type: ignore[return-value]
+        return self._driver.query(sql, [given, given])  # type: ignore[return-value]

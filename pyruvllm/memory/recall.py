@@ -13,7 +13,7 @@ import numpy as np
 from ..types import Hit, Why
 from . import fulltext
 from .collection import Collection
-from .fusion import PASSED_ON, fuse
+from .fusion import GIVERS, PASSED_ON, fuse
 from .graph import Graph
 from .records import Records
 
@@ -52,26 +52,29 @@ def recall(records: Records, graph: Graph, collections: Sequence[Collection], qu
     """At most k hits, best first. Fewer only where fewer exist, or in a search by words alone where fewer share one."""
     pool = max(POOL, 3 * question.k) + len(question.gone)
     query = fulltext.parse(question.text or "")
-    matches = _matches(collections, question, query)
+    matches, ceiling = _matches(collections, question, query)
     text = _best(matches, pool)
     near = NOTHING if question.vector is None else _near(collections, question.vector, pool, question.allowed)
     if question.text is None or question.vector is None:
         one = near if question.text is None else text
         scores, gifts = {number: one.scores[number] for number in one.ranked}, {}
     else:
-        text, near, scores, gifts = _fused(graph, collections, question, matches, text, near)
+        text, near, scores, gifts = _fused(graph, collections, question, matches, ceiling, text, near)
     best = sorted(scores, key=lambda number: (-scores[number], number))
     best = [number for number in best if number not in question.gone][: question.k]
     terms = _terms(matches, best, query)
     return _hits(records, best, scores, text, near, terms, gifts)
 
 
-def _matches(collections: Sequence[Collection], question: Question, query: fulltext.Query) -> list[fulltext.Matches]:
+def _matches(
+    collections: Sequence[Collection], question: Question, query: fulltext.Query
+) -> tuple[list[fulltext.Matches], float]:
+    """What shares a word with the query in each collection, and the most that BM25 could be."""
     if not query.terms:
-        return []
+        return [], 0.0
     each = [collection.fulltext.statistics(query) for collection in collections]
     total = sum(each[1:], each[0])
-    return [collection.fulltext.search(query, total, question.allowed) for collection in collections]
+    return [collection.fulltext.search(query, total, question.allowed) for collection in collections], total.ceiling
 
 
 def _best(matches: Sequence[fulltext.Matches], pool: int) -> Found:
@@ -98,35 +101,47 @@ def _near(collections: Sequence[Collection], vector: np.ndarray, pool: int, allo
 
 
 def _fused(
-    graph: Graph, collections: Sequence[Collection], question: Question, matches: Sequence[fulltext.Matches], text: Found, near: Found
+    graph: Graph,
+    collections: Sequence[Collection],
+    question: Question,
+    matches: Sequence[fulltext.Matches],
+    ceiling: float,
+    text: Found,
+    near: Found,
 ) -> tuple[Found, Found, dict[int, float], dict[int, str]]:
     """Both sides completed for the candidates of either, their scores, and in words what neighbours gave to whom."""
     assert question.vector is not None
     candidates = list(dict.fromkeys([*text.ranked, *near.ranked]))
     text, near = _complete(collections, question.vector, matches, text, near, candidates)
-    own = _scored(candidates, text, near)
-    pairs = graph.beside(candidates)
+    own = _scored(candidates, ceiling, text, near)
+    givers = sorted(own, key=lambda number: (-own[number], number))[: max(GIVERS, 2 * question.k)]
+    pairs = graph.beside(givers)
     beside = {number for pair in pairs for number in pair} - own.keys()
     if beside:
         more = _admitted(collections, sorted(beside), question.allowed)
         text, near = _complete(collections, question.vector, matches, text, near, more)
-        own |= {number: score for number, score in _scored([*candidates, *more], text, near).items() if number not in own}
-    scores, gifts = dict(own), {}
-    most: dict[int, float] = {}
-    for later, earlier in pairs:
-        if later in own and earlier in own:
-            for giver, taker, words in ((earlier, later, FOLLOWS), (later, earlier, PRECEDES)):
-                given = PASSED_ON * own[giver]
-                scores[taker] += given
-                if given > most.get(taker, 0.25 * own[taker]):  # worth telling
-                    most[taker], gifts[taker] = given, words
+        own |= _scored(more, ceiling, text, near)
+    scores, gifts = _passed_on(own, pairs)
     return text, near, scores, gifts
 
 
-def _scored(candidates: Sequence[int], text: Found, near: Found) -> dict[int, float]:
+def _scored(candidates: Sequence[int], ceiling: float, text: Found, near: Found) -> dict[int, float]:
     bm25 = np.array([text.scores.get(number, 0.0) for number in candidates])
     similarity = np.array([near.scores.get(number, 0.0) for number in candidates])
-    return dict(zip(candidates, fuse(bm25, similarity).tolist(), strict=True))
+    return dict(zip(candidates, fuse(bm25, ceiling, similarity).tolist(), strict=True))
+
+
+def _passed_on(own: dict[int, float], pairs: Sequence[tuple[int, int]]) -> tuple[dict[int, float], dict[int, str]]:
+    """Scores with what neighbours give, and in words the largest gift to each, where it is at least a tenth of the score."""
+    scores, gifts, largest = dict(own), {}, dict[int, float]()
+    for later, earlier in pairs:
+        if later in own and earlier in own:
+            for giver, taker, words in ((earlier, later, FOLLOWS), (later, earlier, PRECEDES)):
+                given = PASSED_ON * max(0.0, own[giver])
+                scores[taker] += given
+                if given > largest.get(taker, 0.0):
+                    largest[taker], gifts[taker] = given, words
+    return scores, {taker: words for taker, words in gifts.items() if largest[taker] >= 0.1 * scores[taker]}
 
 
 def _complete(
