@@ -1,6 +1,7 @@
 // One conversation: its turns, the question box, and asking.
 import { AnswerView } from "./answer";
 import { byId, element } from "./element";
+import { sentence } from "./format";
 import { icon } from "./icons";
 import type { Notebook } from "./notebook";
 import type { Turn } from "./protocol";
@@ -91,6 +92,7 @@ export class Chat {
       await this.notebook.whenReady();
       const answer = await this.notebook.call("ask", { text, session }, {
         signal: running.signal,
+        retry: () => void this.ask(text),
         event: (event) => {
           if (event.type === "sources") view.found(event.sources);
           if (event.type === "piece") view.piece(event.text);
@@ -100,7 +102,7 @@ export class Chat {
       if (this.session === session) this.select(view, null);
     } catch (error) {
       if ((error as CallError).kind === "Cancelled") view.stop();
-      else view.fail(`${(error as Error).message} Nothing was lost.`);
+      else view.fail(sentence((error as Error).message));
     } finally {
       this.running = null;
       this.busy(false);

@@ -20,6 +20,9 @@ export function bytes(value: number): string {
   return `${value >= 100 || at === 0 ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
 }
 
+/** An error's message as a sentence: a capital first, a stop last. */
+export const sentence = (message: string): string => message.charAt(0).toUpperCase() + message.slice(1).replace(/([^.!?…])$/, "$1.");
+
 /** Milliseconds: two figures below ten, whole above, seconds from ten thousand on. */
 export function milliseconds(value: number): string {
   if (value >= 10_000) return `${(value / 1000).toFixed(1)} s`;

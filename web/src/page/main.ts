@@ -93,8 +93,10 @@ function showSourcesButton(view: AnswerView | null): void {
 
 function title(text: string): void {
   byId("title").textContent = text;
-  document.title = text === "PyRuvLLM" ? text : `${text} · PyRuvLLM`;
+  document.title = text === NEW ? "PyRuvLLM" : `${text} · PyRuvLLM`;
 }
+
+const NEW = "New conversation";
 
 type View = "chat" | "log" | "storage";
 
@@ -132,7 +134,7 @@ async function follow(): Promise<void> {
     }
     return;
   }
-  title("PyRuvLLM");
+  title(NEW);
   rail.select(null);
   chat.begin();
 }

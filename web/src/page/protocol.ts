@@ -111,7 +111,7 @@ export interface WitnessEntry {
 }
 
 export interface Stats {
-  storage: { database_bytes: number; quota_bytes: number | null; usage_bytes: number | null; persisted: boolean };
+  storage: { database_bytes: number; quota_bytes: number | null; usage_bytes: number | null; persisted: boolean | null };
   memory: { heap_bytes: number };
   counts: Record<string, number>;
   space: unknown;

@@ -1,7 +1,7 @@
 // What stands where a conversation will be: how starting goes, what went wrong with it, how to begin, what to ask.
 import { alarm, announce } from "./announce";
 import { byId, element, fill } from "./element";
-import { bytes, plural } from "./format";
+import { bytes, count, plural } from "./format";
 import { icon, type IconName } from "./icons";
 import type { Notebook, Progress } from "./notebook";
 
@@ -15,7 +15,7 @@ export interface WelcomeActions {
 }
 
 const STAGES: [string, string][] = [
-  ["python", "Python, in a worker of this tab"],
+  ["python", "Python, in the background"],
   ["packages", "The memory itself and numpy"],
   ["memory", "Your notebook, from this device"],
   ["model", "The embedding model"],
@@ -55,10 +55,9 @@ export class Welcome {
       if (progress.stage !== this.stage) announce(STAGES.find(([key]) => key === progress.stage)?.[1] ?? progress.label);
       this.stage = progress.stage;
     }
-    const current = STAGES.findIndex(([key]) => key === this.stage);
-    const steps = STAGES.map(([key, label], at) => {
+    const steps = STAGES.map(([key, label]) => {
       const known = this.seen.get(key);
-      const state = at < current ? "done" : at === current ? "now" : "later";
+      const state = key === this.stage ? "now" : known ? "done" : "later";
       const share = state === "done" ? 1 : known && known.total > 0 ? Math.min(1, known.done / known.total) : 0;
       const bar = element("span", { class: "boot-bar", "aria-hidden": "true" }, element("span", { class: "bar-fill" }));
       bar.style.setProperty("--value", String(share));
@@ -122,9 +121,9 @@ export class Welcome {
   }
 }
 
-/** Bytes for downloads, a share for the rest. */
+/** Bytes for downloads, with the sum where it is known; records for the rest. */
 function amount(progress: Progress | undefined): string {
-  if (!progress || progress.total <= 1) return "";
-  if (progress.total > 100_000) return `${bytes(progress.done)} of ${bytes(Math.max(progress.done, progress.total))}`;
-  return `${progress.done} / ${progress.total}`;
+  if (!progress || (progress.done <= 1 && progress.total <= 1)) return "";
+  if (progress.stage === "memory") return `${count(progress.done)} / ${count(progress.total)}`;
+  return progress.total > 0 ? `${bytes(progress.done)} of ${bytes(Math.max(progress.done, progress.total))}` : bytes(progress.done);
 }

@@ -13,8 +13,8 @@ const KINDS: Record<string, { label: string; where?: Record<string, unknown> }> 
   all: { label: "All" },
   good: { label: "Rated good", where: { quality: { $gte: 0.5 } } },
   poor: { label: "Rated poor", where: { quality: { $lt: 0.5 } } },
-  unrated: { label: "Not rated", where: { quality: { $exists: false } } },
-  failed: { label: "Failed", where: { error_kind: { $exists: true } } },
+  unrated: { label: "Not rated", where: { quality: null } },
+  failed: { label: "Failed", where: { "error.kind": { $exists: true } } },
 };
 
 export class WitnessView {

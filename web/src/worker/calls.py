@@ -4,6 +4,9 @@
 """
 
 import asyncio
+import traceback
+
+from pyruvllm.errors import RuvLLMError
 
 
 def launch(name, params, emit):
@@ -17,5 +20,9 @@ async def outcome(name, params, emit):
         return {"result": await handle(name, params, emit)}  # noqa: F821
     except asyncio.CancelledError:
         return {"error": {"kind": "Cancelled", "message": f"{name} was cancelled"}}
-    except Exception as error:
+    except RuvLLMError as error:
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
+    except Exception as error:  # a mistake of ours: whoever copies the details tells us where it is
+        frames = traceback.extract_tb(error.__traceback__)[-4:]
+        where = " < ".join(f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}" for frame in reversed(frames))
+        return {"error": {"kind": type(error).__name__, "message": f"{error} ({where})"}}

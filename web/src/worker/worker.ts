@@ -53,7 +53,7 @@ async function serve(id: number, method: Method, params: unknown): Promise<void>
 }
 
 async function run(start: Proxy, id: number, method: Method, params: unknown, emit: (event: unknown) => void): Promise<Record<string, unknown>> {
-  const given = (await pyodide!).toPy(withBytes(params));
+  const given = (await pyodide!).toPy(forPython(params));
   const task = start(method, given, emit);
   running.set(id, task);
   try {
@@ -143,10 +143,13 @@ function plain(value: unknown): unknown {
   return typeof (value as Proxy)?.toJs === "function" ? (value as Proxy).toJs(PLAIN) : value;
 }
 
-/** Array buffers become byte arrays, which Python can copy from. */
-function withBytes(params: unknown): unknown {
-  const entries = Object.entries((params ?? {}) as Record<string, unknown>);
-  return Object.fromEntries(entries.map(([key, value]) => [key, value instanceof ArrayBuffer ? new Uint8Array(value) : value]));
+/** What Python expects: array buffers as byte arrays, and undefined for null, which Pyodide would not turn into None. */
+function forPython(value: unknown): unknown {
+  if (value === null) return undefined;
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (Array.isArray(value)) return value.map(forPython);
+  if (typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+  return Object.fromEntries(Object.entries(value as object).map(([key, inner]) => [key, forPython(inner)]));
 }
 
 /** Byte arrays leave as array buffers of their own that are transferred, not copied. */
