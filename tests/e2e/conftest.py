@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.e2e.browser import FLAGS, chromium, serving
 
 PATIENCE = 60_000  # ms; two busy cores, a cold start of Pyodide
+expect.set_options(timeout=PATIENCE)
 
 
 class Console:
