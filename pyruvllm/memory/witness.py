@@ -10,7 +10,7 @@ written.
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -232,10 +232,10 @@ def _metadata(entry: WitnessEntry) -> dict[str, Any]:
         "model": entry.model_used,
         "quality": entry.quality_score,
         "timestamp": entry.timestamp,
-        "routing": {**asdict(routing), "model_probs": list(routing.model_probs)},
-        "latency": asdict(entry.latency),
+        "routing": {**vars(routing), "model_probs": list(routing.model_probs)},
+        "latency": dict(vars(entry.latency)),
         "context_ids": list(entry.context_doc_ids),
-        "error": None if entry.error is None else asdict(entry.error),
+        "error": None if entry.error is None else dict(vars(entry.error)),
     }
 
 
