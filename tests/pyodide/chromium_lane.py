@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     lane, here = ROOT / "build" / "lane", Path(__file__).parent
     order = json.dumps({"wheels": sorted(path.name for path in (lane / "wheels").glob("*.whl")), "pytest": arguments})
     with (
-        serving(here / "harness", here, lane, ROOT / "web" / "dist") as address,
+        serving(here / "harness", here, lane, ROOT / "web" / "dist", ROOT / "web" / "public") as address,
         tempfile.TemporaryDirectory(prefix="pyruvllm-chromium-") as profile,
         sync_playwright() as playwright,
     ):

@@ -18,7 +18,8 @@ OVER = object()
 
 
 def pytest_addoption(parser):
-    parser.addini("asyncio_mode", "read by pytest-asyncio, which runs natively only")
+    for name in ("asyncio_mode", "asyncio_default_fixture_loop_scope"):
+        parser.addini(name, "read by pytest-asyncio, which runs natively only")
 
 
 def pytest_configure(config):

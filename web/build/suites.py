@@ -61,7 +61,7 @@ def chromium(rest: Sequence[str]) -> list[Command]:
 
 
 def e2e(rest: Sequence[str]) -> list[Command]:
-    return [pytest(*(rest or ["tests/e2e"]), "-o", "asyncio_mode=strict")]
+    return [pytest(*(rest or ["tests/e2e"]))]
 
 
 def inside_pyodide() -> None:
