@@ -80,7 +80,8 @@ class HNSW(VectorIndex):
         link(self._graph, self._table, slots, self.ef_construction, self._visited)
 
     def _drop(self, slots: np.ndarray) -> None:
-        linked = slots[self._graph.levels[slots] >= 0]  # a cancelled add leaves some that are not
+        self._graph.reserve(len(self._table.ids))
+        linked = slots[self._graph.levels[slots] >= 0]  # an add that was cut short leaves some that are not
         stay = np.flatnonzero(self._graph.levels >= 0)
         if len(linked) * 2 <= len(stay):
             unlink(self._graph, self._table, linked, self.ef_construction)
