@@ -89,7 +89,7 @@ class FullText:
         self.lengths = np.empty(0, np.int32)  # (places,) words; 0 where deleted
         self.alive = np.empty(0, bool)  # (places,)
         self._terms = np.empty(0, np.uint32)  # (distinct,) sorted
-        self._starts = np.zeros(1, np.int64)  # (distinct + 1,)
+        self._starts = np.zeros(1, np.intp)  # (distinct + 1,)
         self._places = np.empty(0, np.int32)  # (postings,)
         self._counts = np.empty(0, np.int32)  # (postings,)
         self._tail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # (terms, places, counts) not joined yet
@@ -105,7 +105,7 @@ class FullText:
     def add(self, numbers: Sequence[int] | np.ndarray, blobs: Sequence[bytes]) -> None:
         """Records that are not in it yet, with their encoded words."""
         pairs = np.frombuffer(b"".join(blobs), PAIR)
-        sizes = np.fromiter((len(blob) // PAIR.itemsize for blob in blobs), np.int64, len(blobs))
+        sizes = np.fromiter((len(blob) // PAIR.itemsize for blob in blobs), np.intp, len(blobs))
         owner = np.repeat(np.arange(len(blobs)), sizes)  # (postings,)
         counts = pairs["count"].astype(np.int32)
         first = len(self.numbers)
@@ -166,7 +166,7 @@ class FullText:
         order = np.argsort(terms, kind="stable")
         self._places, self._counts = places[order], counts[order]
         self._terms, starts = np.unique(terms[order], return_index=True)
-        self._starts = np.append(starts, len(order)).astype(np.int64)
+        self._starts = np.append(starts, len(order)).astype(np.intp)
         self._tail, self._waiting = [], 0
 
     def _compact(self) -> None:
@@ -177,5 +177,5 @@ class FullText:
         terms = np.repeat(self._terms, np.diff(self._starts))[kept]
         self._places, self._counts = moved[self._places[kept]].astype(np.int32), self._counts[kept]
         self._terms, starts = np.unique(terms, return_index=True)
-        self._starts = np.append(starts, len(terms)).astype(np.int64)
+        self._starts = np.append(starts, len(terms)).astype(np.intp)
         self.numbers, self.lengths, self.alive = self.numbers[self.alive], self.lengths[self.alive], np.ones(int(self.alive.sum()), bool)
