@@ -24,7 +24,7 @@ LENGTH = 280  # characters of a quote that is longer than one sentence
 WORDS = 0.35  # what having all words of the question adds to a cosine
 # The bounds were set on the sample notebook: 30 questions it answers, 12 it does not.
 ENOUGH = 0.5  # evidence that makes a passage an answer
-CLOSE = 0.42  # cosine of a sentence that does so without any shared word
+CLOSE = 0.42  # cosine of a passage or a sentence that does so without any shared word
 NEAR = 0.85  # of the best evidence, for a second passage to be quoted
 BELONGS = 0.55  # of the nearest sentence's score, for the one beside it to be quoted with it
 
@@ -55,13 +55,15 @@ async def compose(question: str, query: np.ndarray, hits: Sequence[Hit], embedde
     vectors = await embedder.embed([f"{_heading(hits[place])}. {hits[place].text[start:end]}" for place, (start, end) in spans])
     meaning = vectors @ query  # (sentences,)
 
+    nearest = {place: hits[place].why.similarity or 0.0 for place, _ in spans}  # the passage, or its nearest sentence
+    for (place, _), cosine in zip(spans, meaning, strict=True):
+        nearest[place] = max(nearest[place], float(cosine))
     evidence = {}
-    for place in dict.fromkeys(place for place, _ in spans):
-        nearest = max(meaning[i] for i, (each, _) in enumerate(spans) if each == place)
+    for place in nearest:
         shared = asked & _terms(f"{_heading(hits[place])} {hits[place].text}")
-        evidence[place] = float(nearest) + WORDS * len(shared) / max(1, len(asked))
+        evidence[place] = nearest[place] + WORDS * len(shared) / max(1, len(asked))
     best = max(evidence.values())
-    if best < ENOUGH and meaning.max() < CLOSE:
+    if best < ENOUGH and max(nearest.values()) < CLOSE:
         return Composition(NOTHING, "none", (), None)
 
     quotes, quoted = [], []
