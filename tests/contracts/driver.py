@@ -140,6 +140,19 @@ class DriverContract:
         assert driver.query("SELECT name FROM sqlite_schema WHERE name = 'other'") == []
         await driver.close()
 
+    async def test_a_failed_transaction_larger_than_any_cache_leaves_nothing(self, name):
+        driver = await made(name, [(n, "kept") for n in range(100)])
+        with pytest.raises(KeyError), driver.transaction():
+            driver.execute("UPDATE items SET words = 'changed'")
+            driver.executemany("INSERT INTO items (bytes) VALUES (zeroblob(100000))", [()] * 150)  # 15 MB
+            raise KeyError
+        driver.execute("INSERT INTO items (id, words) VALUES (1000, 'after')")
+        await driver.close()
+        driver = await open_driver(name)
+        assert words(driver) == {n: "kept" for n in range(100)} | {1000: "after"}
+        assert driver.query("PRAGMA integrity_check") == [("ok",)]
+        await driver.close()
+
     async def test_an_inner_transaction_fails_alone(self, name):
         driver = await made(name)
         with driver.transaction():

@@ -1,16 +1,77 @@
+import asyncio
 import itertools
 
 import pytest
 
-from pyruvllm.storage import delete_database
-from tests.contracts.driver import DriverContract
+from pyruvllm.errors import FencedError, ReadOnlyError
+from pyruvllm.storage import delete_database, open_driver
+from tests.contracts.driver import DriverContract, made, words
 
 count = itertools.count()
 
 
+@pytest.fixture
+async def name():
+    name = f"contract-{next(count)}"
+    yield name
+    await delete_database(name)
+
+
 class TestSqljs(DriverContract):
-    @pytest.fixture
-    async def name(self):
-        name = f"contract-{next(count)}"
-        yield name
-        await delete_database(name)
+    pass
+
+
+async def told(calls):
+    """Gives a callback from JavaScript the turns it needs."""
+    async with asyncio.timeout(5):
+        while not calls:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_reader_is_told_when_the_writer_is_gone(name):
+    writer = await made(name)
+    reader = await open_driver(name)
+    calls = []
+    reader.on_released(lambda: calls.append("released"))
+    await writer.flush()
+    assert calls == []
+    await writer.close()
+    await told(calls)
+    await reader.close()
+    assert calls == ["released"]
+
+
+async def test_a_writer_whose_database_is_deleted_is_told_and_writes_no_more(name):
+    driver = await made(name, [(1, "one")])
+    calls = []
+    driver.on_lost(calls.append)
+    driver.execute("INSERT INTO items (id) VALUES (2)")
+    await delete_database(name)
+    await told(calls)
+    assert "deleted" in calls[0]
+    assert not driver.writable
+    assert words(driver) == {1: "one", 2: None}  # still to be read, and exported
+    with pytest.raises(ReadOnlyError):
+        driver.execute("DELETE FROM items")
+    with pytest.raises(FencedError):
+        await driver.flush()
+    await driver.close()
+
+
+async def test_closing_is_no_loss(name):
+    driver = await made(name)
+    calls = []
+    driver.on_lost(calls.append)
+    driver.on_released(lambda: calls.append("released"))
+    await driver.close()
+    assert calls == []
+
+
+async def test_a_database_too_large_for_one_crossing(name):
+    driver = await made(name)
+    assert driver.executemany("INSERT INTO items (bytes) VALUES (?)", [(bytes([n % 256]) * 3000,) for n in range(3000)]) == 3000
+    await driver.close()
+    driver = await open_driver(name)
+    rows = driver.query("SELECT bytes FROM items ORDER BY id")
+    assert [row[0] for row in rows] == [bytes([n % 256]) * 3000 for n in range(3000)]
+    await driver.close()

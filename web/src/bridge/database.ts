@@ -20,6 +20,7 @@ export interface OpenOptions {
  * result is read-only. ":memory:" lasts as long as the object. Opening an existing database writes nothing.
  */
 export async function openDatabase(name: string, { readonly = false }: OpenOptions = {}): Promise<Database> {
+  if (!globalThis.crypto?.subtle) throw new Failure("StorageError", "this page can keep nothing: that takes a secure origin, https or localhost");
   const sqlite = await engine();
   if (name === IN_MEMORY) return new Database(name, sqlite, emptyFile(sqlite));
   const release = readonly ? undefined : await acquire(name);

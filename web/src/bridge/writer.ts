@@ -1,7 +1,7 @@
 // The writer's lock: one writer per database among all tabs and workers of the origin.
 //
-// Where the Web Locks API is missing (Node 20, an origin that is not secure) the lock reaches only as far as this realm;
-// between realms the epoch in the page store fences.
+// Where the Web Locks API is missing (Node 20) the lock reaches only as far as this realm; between realms the epoch in the
+// page store fences.
 
 type Granted = () => Promise<void> | void;
 export type Release = () => void;
