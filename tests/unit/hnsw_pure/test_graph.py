@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hnsw_pure import HNSW, CorruptSegmentError, ParameterError, segments
@@ -11,9 +11,9 @@ from hnsw_pure.search import Visited
 from tests.generators.clustered import Clustered
 
 
-def built(count: int, dim: int = 32, **settings) -> tuple[HNSW, np.ndarray]:
+def built(count: int, dim: int = 32, **options) -> tuple[HNSW, np.ndarray]:
     vectors = Clustered(dim, seed=11, topics=20).draw(count)
-    index = HNSW(dim, **settings)
+    index = HNSW(dim, **options)
     index.add(np.arange(count), vectors)
     return index, vectors
 
@@ -36,6 +36,7 @@ def fault(index: HNSW) -> str | None:
     return index._graph.fault(live)
 
 
+@settings(max_examples=40)
 @given(seed=st.integers(0, 999), m=st.integers(2, 5), kind=st.sampled_from(("spread", "equal", "line")), batch=st.integers(1, 90))
 def test_every_node_is_reached_whatever_goes(seed, m, kind, batch):
     random = np.random.default_rng(seed)
@@ -144,11 +145,11 @@ def test_visited_gives_each_slot_once():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"M": 1}, {"M": 2000}, {"M": 3.0}, {"ef_construction": 31}, {"ef_search": 0}, {"seed": -1}, {"seed": "x"}, {"M": True}]
+    "options", [{"M": 1}, {"M": 2000}, {"M": 3.0}, {"ef_construction": 31}, {"ef_search": 0}, {"seed": -1}, {"seed": "x"}, {"M": True}]
 )
-def test_refused_settings(settings):
-    with pytest.raises(ParameterError, match=next(iter(settings))):
-        HNSW(8, **settings)
+def test_refused_settings(options):
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        HNSW(8, **options)
 
 
 def test_ef_search_is_the_default_ef():
@@ -169,8 +170,8 @@ def test_ef_search_is_the_default_ef():
 def test_segments_that_are_whole_but_make_no_graph(name, change, says):
     index, _ = built(20, M=2, ef_construction=8)
     saved = index.segments()
-    settings, payloads = segments.open_segments(saved)
+    head, payloads = segments.open_segments(saved)
     forged = saved | {name: segments.frame(change(payloads[name]))}
     sums = {part: segments.checksum(segment) for part, segment in forged.items() if part != "head"}
     with pytest.raises(CorruptSegmentError, match=says):
-        HNSW.from_segments(forged | {"head": segments.frame_head(settings, sums)})
+        HNSW.from_segments(forged | {"head": segments.frame_head(head, sums)})

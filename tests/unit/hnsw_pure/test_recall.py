@@ -58,12 +58,12 @@ def test_other_metrics(source, metric):
 
 def test_half_deleted_and_put_back(source):
     """A few at a time, so that links are repaired again and again; then against an index that never lost anything."""
-    base, queries = source[0][:6000], source[1]
+    base, queries = source[0][:4000], source[1]
     index, fresh = HNSW(768), HNSW(768)
     index.add(np.arange(len(base)), base)
     fresh.add(np.arange(len(base)), base)
     order = np.random.default_rng(5).permutation(len(base))
-    gone, kept = order[:3000], np.sort(order[3000:])
+    gone, kept = order[:2000], np.sort(order[2000:])
     for some in np.array_split(gone, 15):
         index.delete(some)
     half = recall(index.search(queries, 10, ef=32).ids, kept[nearest(base[kept], queries, 10)])
