@@ -20,7 +20,7 @@ NOTHING = "Nothing in memory answers this. Add a text that does, or ask in other
 READ = 3  # passages whose sentences are embedded
 SENTENCES = 16  # at most, over all of them
 QUOTES = 2  # passages quoted
-LENGTH = 280  # characters of a quote that is longer than one sentence
+LENGTH = 360  # characters of a quote that is longer than one sentence
 WORDS = 0.35  # what having all words of the question adds to a cosine
 # The bounds were set on the sample notebook: 30 questions it answers, 12 it does not.
 ENOUGH = 0.5  # evidence that makes a passage an answer
