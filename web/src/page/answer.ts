@@ -114,7 +114,7 @@ export class AnswerView {
     const chip = (source: Source) => element("li", {},
       element("button", { type: "button", class: "chip", "aria-pressed": "false", "data-number": source.number, "aria-label": `Source ${source.number}: ${source.title}`,
         onclick: () => this.actions.explain(this, source.number) },
-        element("span", { class: "chip-number", "aria-hidden": "true" }, String(source.number)), element("span", { class: "chip-title" }, source.title)));
+        element("span", { class: "chip-number", "data-number": source.number }), element("span", { class: "chip-title" }, source.title)));
     fill(this.chips, ...cited.map(chip),
       rest > 0 && element("li", {}, element("button", { type: "button", class: "chip more", onclick: () => this.actions.explain(this, null) }, cited.length ? `${rest} more found` : `${plural(rest, "passage")} found`)));
   }
@@ -143,7 +143,7 @@ export class AnswerView {
         element("div", { class: "made-columns" },
           latencyFigures(answer.latency),
           element("dl", { class: "figures" },
-            row("Model", routing.model), row("Policy", routing.policy), row("Confidence", percent(routing.confidence)),
+            row("Router’s choice", routing.model), row("Policy", routing.policy), row("Confidence", percent(routing.confidence)),
             row("Context", plural(routing.context_size, "token")), row("Temperature, top-p", `${routing.temperature}, ${routing.top_p}`),
             row("Witnessed", answer.recorded ? "in the log" : "no, this tab is read-only")))));
     fill(this.foot, details, element("div", { class: "answer-tools" }, answer.recorded && good, answer.recorded && poor, copy));

@@ -14,7 +14,7 @@ export class Drawer {
     closer.addEventListener("click", () => this.close());
     opener.addEventListener("click", () => (this.isOpen ? this.close() : this.open()));
     inline.addEventListener("change", () => this.settle());
-    panel.addEventListener("keydown", (event) => event.key === "Escape" && this.isOpen && (event.stopPropagation(), this.close()));
+    addEventListener("keydown", (event) => event.key === "Escape" && !document.querySelector("dialog[open]") && this.close());
     byId("scrim").addEventListener("click", () => this.close());
     this.settle();
   }

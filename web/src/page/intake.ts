@@ -90,7 +90,7 @@ class JobCard {
     } }, "Cancel");
     this.bar.setAttribute("aria-label", title);
     fill(this.body, this.bar, element("div", { class: "job-row" }, this.label, this.figure));
-    this.root = element("section", { class: "toast job", "aria-label": title },
+    this.root = element("section", { class: "toast job", "aria-label": title, "aria-live": "off" },
       element("div", { class: "job-head" }, element("p", { class: "job-title" }, title), this.button), this.body);
     byId("dock").append(this.root);
     announce(title);

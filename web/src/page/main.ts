@@ -128,6 +128,7 @@ async function follow(): Promise<void> {
     try {
       await notebook.whenReady();
       await chat.open(id);
+      title(notebook.sessions.find((session) => session.id === id)?.title || "Conversation");
     } catch (error) {
       if (notebook.ready) toast(`That conversation is not here any more: ${(error as Error).message}`, { tone: "problem" });
       location.hash = "#/";

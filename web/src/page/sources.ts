@@ -33,7 +33,7 @@ export class SourcesPanel {
     const cited = view.cited();
     const rest = view.sources.filter((source) => !cited.includes(source));
     const cards = new Map<number, HTMLElement>();
-    const list = (sources: Source[], label: string) => sources.length > 0 && element("section", { class: "evidence-group" },
+    const list = (sources: Source[], label: string) => sources.length > 0 && element("section", { class: sources === rest ? "evidence-group also" : "evidence-group" },
       element("h3", { class: "evidence-label" }, label, element("span", { class: "evidence-count" }, String(sources.length))),
       element("ol", { class: "source-list" }, ...sources.map((source) => {
         const made = this.card(source, source.number === number);
@@ -59,7 +59,7 @@ export class SourcesPanel {
     return element("li", { class: chosen ? "source chosen" : "source" },
       element("button", { type: "button", class: "source-open", "aria-label": `Open ${source.title} at passage ${source.number}`, onclick: () => this.read(source) },
         element("span", { class: "source-head" },
-          element("span", { class: "chip-number", "aria-hidden": "true" }, String(source.number)),
+          element("span", { class: "chip-number", "data-number": source.number }),
           element("span", { class: "source-title" }, source.title), icon("chevron"))),
       source.heading && source.heading !== source.title && element("p", { class: "source-heading" }, source.heading),
       element("blockquote", { class: "source-text" }, ...excerpt(source)),
