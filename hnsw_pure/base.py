@@ -121,7 +121,10 @@ class VectorIndex:
         rows, squares = self._metric.read(queries, "queries")
         allowed = None if where is None else self._table.allowed(where)
         slots, scores = self._search(self._metric.prepare(rows, squares), int(k), max(ef or self._ef(), k), allowed)
-        return SearchResult(np.where(slots >= 0, self._table.ids[slots] if self._table.top else -1, -1), scores)
+        ids = np.full(slots.shape, -1, np.int64)
+        hits = slots >= 0
+        ids[hits] = self._table.ids[slots[hits]]
+        return SearchResult(ids, scores)
 
     def segments(self, *, vectors: bool = True) -> dict[str, bytes]:
         """The whole index as named segments. Without `vectors` whoever loads it must bring them from elsewhere."""
