@@ -319,6 +319,20 @@ class DriverContract:
         assert words(driver)[1000] == "new"
         await driver.close()
 
+    async def test_a_file_that_was_in_wal_mode_replaces_another(self, name):
+        source = await made(":memory:", [(1, "one")])
+        image = bytearray(await source.export())
+        await source.close()
+        image[18:20] = b"\2\2"  # what SQLite leaves in the header of a database in WAL mode
+        driver = await made(name)
+        await driver.replace(bytes(image), allow)
+        driver.execute("INSERT INTO items (id, words) VALUES (2, 'two')")
+        assert (await driver.export())[18:20] == b"\1\1"
+        await driver.close()
+        driver = await open_driver(name)
+        assert words(driver) == {1: "one", 2: "two"}
+        await driver.close()
+
     async def test_an_exported_file_is_of_the_moment(self, name):
         driver = await made(name, [(1, "one")])
         driver.execute("UPDATE items SET words = 'two'")  # not flushed

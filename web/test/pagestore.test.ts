@@ -142,3 +142,16 @@ test("a folded extent takes the log's place: later pages of the log still count,
   assert.equal(now.page(EXTENT / PAGE)[0], 99);
   assert.equal(now.page(0)[0], 8);
 });
+
+test("a fold writes the state of its commit, whatever the file has become meanwhile", async () => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  for (let round = 1; round <= 8; round++) {
+    file.set(new Uint8Array(3 * EXTENT).fill(round), 0);
+    await store.commit(file);
+    file.set(page(99), 0);
+    await store.foldSome();
+    assert.ok((await stored(name)).image().every((byte) => byte === round));
+  }
+  store.close();
+});
