@@ -43,6 +43,7 @@ async def start(emit, database):
     llm = await pyruvllm.open(database, progress=progress)
     ready = time.perf_counter()
     llm.memory.driver.on_lost(lambda reason: emit({"type": "lost", "reason": reason}))
+    llm.memory.driver.on_released(lambda: emit({"type": "writable-soon"}))
     ends = [*list(laps.values())[1:], ready]
     return {
         "writable": llm.writable,
@@ -130,7 +131,12 @@ async def ask(emit, text, session=None):
             emit({"type": "sources", "sources": [asdict(source) for source in stream.sources]})
             told = True
         emit({"type": "piece", "text": piece})
-    return asdict(stream.answer)
+    answer = asdict(stream.answer)
+    try:
+        await llm.flush()  # what is shown as finished is there after a reload
+    except pyruvllm.errors.StorageError:
+        answer["recorded"] = False
+    return answer
 
 
 @method
