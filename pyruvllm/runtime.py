@@ -20,7 +20,7 @@ from .memory.witness import WitnessEntry, WitnessLog
 from .models import extractive
 from .models.citation import cited, kept, recited
 from .routing.router import PolicyRouter
-from .storage import migrate, open_driver
+from .storage import check, open_driver
 from .types import Answer, ErrorInfo, Hit, Latency, Metadata, RoutingDecision, Source
 
 Stage = Callable[[str, int, int], None]  # (what is being done, done, total)
@@ -173,7 +173,7 @@ class RuvLLM:
         CorruptError or NewerError when the file cannot be used: then all stays as it was.
         """
         await self.flush()
-        await self.memory.driver.replace(image, migrate)
+        await self.memory.driver.replace(image, check)
         await self.witness.close()
         self._attach(await UnifiedMemory.open(self.memory.driver, self.memory.embedder, self.config))
 
