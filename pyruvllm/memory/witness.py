@@ -10,7 +10,7 @@ written.
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from .unified import UnifiedMemory
 
 COLLECTION = "witness"
-STEPS = ("embedding_ms", "retrieval_ms", "routing_ms", "attention_ms", "generation_ms", "total_ms")
 
-COLUMNS = (
-    *("timestamp", "session", "model", "quality"),
-    *("context_size", "temperature", "top_p", "confidence", "policy", "model_probs"),
-    *STEPS,
-    *("error_kind", "error_message", "response_embedding"),
-)
-INSERT = f"""INSERT INTO witness (number, {", ".join(COLUMNS)})
-    SELECT number, {", ".join("?" * len(COLUMNS))} FROM records WHERE id = ?"""
-SELECT = f"""SELECT r.id, r.text, r.metadata, v.embedding, {", ".join("w." + name for name in COLUMNS)}
+# A batch crosses into the database faster the fewer values it has: typed columns are taken from the metadata there, not sent again.
+COLUMNS = {
+    **{name: name for name in ("timestamp", "session", "model", "quality")},
+    **{name: f"routing.{name}" for name in ("context_size", "temperature", "top_p", "confidence", "policy", "model_probs")},
+    **{name: f"latency.{name}" for name in (field.name for field in fields(Latency))},
+    **{"error_kind": "error.kind", "error_message": "error.message"},
+}
+INSERT = f"""INSERT INTO witness (number, {", ".join(COLUMNS)}, response_embedding)
+    SELECT number, {", ".join(f"json_extract(metadata, '$.{path}')" for path in COLUMNS.values())}, ? FROM records WHERE id = ?"""
+SELECT = """SELECT r.id, r.text, r.metadata, v.embedding, w.response_embedding
     FROM witness AS w JOIN records AS r ON r.number = w.number LEFT JOIN vectors AS v ON v.number = w.number"""
 MATCHING = "w.number IN (SELECT number FROM records WHERE collection = 'witness' AND {})"
 # A typed column says the same as the metadata and has an index: a filter's plain comparisons are put to both.
@@ -199,7 +199,7 @@ class WitnessLog:
         memory = self.memory
         with memory.transaction():
             memory.put(COLLECTION, [Draft(e.query, e.request_id, _metadata(e), e.query_embedding) for e in entries])
-            memory.driver.executemany(INSERT, [(*_side_row(e), e.request_id) for e in entries])
+            memory.driver.executemany(INSERT, [(to_blob(e.response_embedding, "<f2"), e.request_id) for e in entries])
             memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries)
 
     def _row(self, id: str) -> WitnessEntry:
@@ -239,34 +239,23 @@ def _metadata(entry: WitnessEntry) -> dict[str, Any]:
     }
 
 
-def _side_row(entry: WitnessEntry) -> tuple[Any, ...]:
-    routing, error = entry.routing_decision, entry.error
-    return (
-        *(entry.timestamp, entry.session_id, entry.model_used, entry.quality_score),
-        *(routing.context_size, routing.temperature, routing.top_p, routing.confidence, routing.policy, json.dumps(routing.model_probs)),
-        *(getattr(entry.latency, step) for step in STEPS),
-        *((error.kind, error.message) if error else (None, None)),
-        to_blob(entry.response_embedding, "<f2"),
-    )
-
-
 def _entry(row: Any) -> WitnessEntry:
-    id, query, metadata, embedding, timestamp, session, model, quality, *rest = row
-    _, _, _, _, _, _, *laps, error_kind, error_message, response = rest
+    id, query, metadata, embedding, response = row
     kept = json.loads(metadata)
+    routing, error = kept["routing"], kept["error"]
     return WitnessEntry(
         request_id=id,
-        session_id=session,
+        session_id=kept["session"],
         query=query,
-        routing_decision=RoutingDecision(**{**kept["routing"], "model_probs": tuple(kept["routing"]["model_probs"])}),
-        model_used=model,
-        latency=Latency(*laps),
+        routing_decision=RoutingDecision(**{**routing, "model_probs": tuple(routing["model_probs"])}),
+        model_used=kept["model"],
+        latency=Latency(**kept["latency"]),
         context_doc_ids=tuple(kept["context_ids"]),
         query_embedding=from_blob(embedding, "<f2"),
         response_embedding=from_blob(response, "<f2"),
-        quality_score=quality,
-        timestamp=timestamp,
-        error=None if error_kind is None else ErrorInfo(error_kind, error_message),
+        quality_score=kept["quality"],
+        timestamp=kept["timestamp"],
+        error=None if error is None else ErrorInfo(**error),
     )
 
 

@@ -48,7 +48,7 @@ class WritebackQueue(Generic[T]):
         self._retry_at = 0.0  # elapsed_ms before which only a flush tries again
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None  # of the next look at the clock
         self._task: asyncio.Task[None] | None = None
 
     def put(self, item: T) -> bool:
@@ -59,7 +59,7 @@ class WritebackQueue(Generic[T]):
         self._queue.append((self.clock.elapsed_ms(), item))
         self._accepted += 1
         if self._timer is None or len(self._queue) % self.config.batch == 0 or (self._loop is not None and self._loop.is_closed()):
-            self.poke()
+            self._wake()
         return True
 
     def poke(self) -> None:
@@ -174,6 +174,12 @@ class WritebackQueue(Generic[T]):
             self._loop, self._timer, self._task = loop, None, None
             self._waiters.clear()
         return True
+
+    def _wake(self) -> None:
+        """Looks at the clock as soon as the loop is free. Setting the timer here would hold the caller: in a browser 80 us, this 20."""
+        if self._attach() and self._task is None:
+            self._clear_timer()
+            self._timer = asyncio.get_running_loop().call_soon(self._on_timer)
 
     def _set_timer(self, wait_ms: float) -> None:
         self._clear_timer()
