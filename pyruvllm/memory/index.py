@@ -55,8 +55,17 @@ class VectorIndex:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         where = None if allowed is None else lambda ids: np.isin(ids, allowed)
         found = self._current.search(vector[None], k, max(k, self.config.ef_search), where)
-        there = found.ids[0] >= 0
-        return found.ids[0][there], found.scores[0][there]
+        return self._scored(found.ids[0][found.ids[0] >= 0], vector)
+
+    def _scored(self, numbers: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines to the last bit the same wherever a vector lies, sorted, equal ones by number.
+
+        A product of BLAS is not: the last rows of a block are summed in another order, so a reopened index would answer otherwise.
+        """
+        rows, unit = self._current.vectors(numbers), vector / np.sqrt(np.einsum("i,i->", vector, vector))
+        cosines = np.clip(np.einsum("ij,j->i", rows, unit), -1, 1)
+        order = np.lexsort((numbers, -cosines))
+        return numbers[order], cosines[order]
 
     def grow(self) -> int:
         """One slice of the change to HNSW; returns how many vectors it has yet to take in."""

@@ -108,10 +108,10 @@ class UnifiedMemory:
             with self.driver.transaction():
                 yield
                 if outermost:
-                    ahead = self._advance_saved()
+                    self._advance_saved(ahead)
         except BaseException:
             del self._pending[mark:]
-            for collection in ahead:
+            for collection in ahead:  # the rows are as before again, and so is what was saved of them
                 self.reload_collection(collection.name)
             raise
         finally:
@@ -122,18 +122,13 @@ class UnifiedMemory:
                 collection.index.mark_saved()
             self._apply(changes, skip={collection.name for collection in ahead})
 
-    def _advance_saved(self) -> list[Collection]:
-        touched = {change.collection for change in self._pending}
-        ahead = [collection for name in sorted(touched) if (collection := self.collection(name)).index.kind == "hnsw"]
-        for collection in ahead:
-            try:
-                collection.apply(change for change in self._pending if change.collection == collection.name)
+    def _advance_saved(self, ahead: list[Collection]) -> None:
+        for name in sorted({change.collection for change in self._pending}):
+            collection = self.collection(name)
+            if collection.index.kind == "hnsw":
+                ahead.append(collection)
+                collection.apply(change for change in self._pending if change.collection == name)
                 self.saved.write(collection)
-            except BaseException:
-                for each in ahead:
-                    self.reload_collection(each.name)
-                raise
-        return ahead
 
     def _apply(self, changes: Sequence[Change], skip: set[str]) -> None:
         for name in dict.fromkeys(change.collection for change in changes):

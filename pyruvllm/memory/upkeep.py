@@ -45,6 +45,7 @@ async def grow(memory: "UnifiedMemory") -> None:
         elif not memory.busy:
             outgrown.index.take_over()
             with memory.driver.transaction():
+                memory.saved.drop(outgrown.name)
                 memory.saved.write(outgrown)
             outgrown.index.mark_saved()
             log.info("the index of %r is HNSW now, over %d vectors", outgrown.name, len(outgrown.index))

@@ -1,0 +1,37 @@
+import pytest
+
+from pyruvllm.storage import delete_database
+from tests.contracts.filters import FiltersContract
+from tests.contracts.memory import LargeIndexContract, MemoryContract
+from tests.contracts.memory_model import MemoryModelContract
+from tests.contracts.stores import opening
+
+
+@pytest.fixture
+async def open_memory():
+    names = set()
+
+    def database(name: str) -> str:
+        names.add(f"memory-{name}")
+        return f"memory-{name}"
+
+    async with opening(database) as open_memory:
+        yield open_memory
+    for name in names:
+        await delete_database(name)
+
+
+class TestMemory(MemoryContract):
+    pass
+
+
+class TestLargeIndex(LargeIndexContract):
+    pass
+
+
+class TestFilters(FiltersContract):
+    pass
+
+
+class TestMemoryModel(MemoryModelContract):
+    pass

@@ -1,0 +1,28 @@
+import pytest
+
+from tests.contracts.filters import FiltersContract
+from tests.contracts.memory import LargeIndexContract, MemoryContract
+from tests.contracts.memory_model import MemoryModelContract
+from tests.contracts.stores import opening
+
+
+@pytest.fixture
+async def open_memory(tmp_path):
+    async with opening(lambda name: str(tmp_path / f"{name}.db")) as open_memory:
+        yield open_memory
+
+
+class TestMemory(MemoryContract):
+    pass
+
+
+class TestLargeIndex(LargeIndexContract):
+    pass
+
+
+class TestFilters(FiltersContract):
+    pass
+
+
+class TestMemoryModel(MemoryModelContract):
+    pass
