@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.browser import ROOT
+from tests.e2e.conftest import Console
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -44,16 +45,12 @@ def settle(page: Page) -> None:
     page.evaluate(f"() => Promise.all({running}.map((one) => one.finished))")
 
 
-def test_the_first_paint_is_the_page_itself(page: Page):
+def test_the_first_paint_is_the_page_itself(page: Page, console: Console):
+    console.allow("net::ERR_FAILED")
     page.route(re.compile(r"main\.js$"), lambda route: route.abort())
     page.goto("/")
     expect(page.get_by_role("heading", name="Ask what you once wrote down.")).to_be_visible()
     expect(page.get_by_label("Question")).to_be_visible()
-
-
-@pytest.fixture(autouse=True)
-def a_script_kept_away_is_expected(console):
-    console.allow(r"main\.js|worker\.js|net::ERR_FAILED")
 
 
 def test_nothing_moves_while_it_starts(page: Page):
@@ -278,7 +275,8 @@ def test_a_browser_without_storage_is_told_what_is_missing(context: BrowserConte
     expect(page.get_by_role("listitem").filter(has_text="IndexedDB")).to_be_visible()
 
 
-def test_a_worker_that_cannot_be_loaded_is_told_and_tried_again(page: Page):
+def test_a_worker_that_cannot_be_loaded_is_told_and_tried_again(page: Page, console: Console):
+    console.allow("net::ERR_FAILED")
     page.route(re.compile(r"worker\.js$"), lambda route: route.abort())
     page.goto("/")
     expect(page.get_by_role("heading", name="The memory stopped")).to_be_visible()
