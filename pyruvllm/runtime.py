@@ -1,7 +1,7 @@
 """One request, from text to witness. Read ``AnswerStream._run`` top to bottom: that is the system."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,27 +117,27 @@ class RuvLLM:
         )
 
     async def forget(self, *, document: str | None = None, session: str | None = None) -> dict[str, int]:
-        """Removes a document, or a session with its turns and witness entries, and says how much of what. Durable on return."""
+        """Removes a document, or a session with its turns and witness entries, and says how much of what.
+
+        On return it is gone from the stored database as well, not only from search. NotFoundError.
+        """
         if (document is None) == (session is None):
             raise ConfigError("forget() takes one of document=ID and session=ID")
         await self.witness.flush()
         if document is not None:
-            removed = await self.documents.delete(document)
-            return {"passages": removed.passages, "vectors": removed.vectors, "edges": removed.edges, "turns": 0, "witness": 0}
-        return await self._forget_session(session)
+            removed = {**asdict(await self.documents.delete(document)), "witness": 0}
+        else:
+            removed = self._forget_session(session)
+        await self.memory.driver.scrub()
+        return removed
 
-    async def _forget_session(self, session: str) -> dict[str, int]:
-        entries = [entry.request_id for entry in self.witness.list(where={"session": session}, limit=None)]
-        if entries:
-            self.memory.remove(entries)
-        removed = await self.sessions.delete(session)
-        return {
-            "passages": 0,
-            "vectors": removed.vectors + len(entries),
-            "edges": removed.edges,
-            "turns": removed.turns,
-            "witness": len(entries),
-        }
+    def _forget_session(self, session: str) -> dict[str, int]:
+        with self.memory.transaction():
+            entries = [entry.request_id for entry in self.witness.list(where={"session": session}, limit=None)]
+            removed = asdict(self.sessions.remove(session))
+            if entries:
+                self.memory.remove(entries)
+        return {**removed, "vectors": removed["vectors"] + len(entries), "witness": len(entries)}
 
     async def feedback(self, id: str, quality: float) -> None:
         """How good the answer with that witness id was, 0 (useless) to 1 (right). Durable on return."""

@@ -98,6 +98,11 @@ class CachedEmbedder:
                 )
 
 
+def clear(driver: Driver) -> None:
+    """Empties the cache: what is forgotten must not live on as the embedding of a sentence, a passage or a question."""
+    driver.execute("DELETE FROM embeddings")
+
+
 def digest(text: str) -> bytes:
     """16 bytes that stand for a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]

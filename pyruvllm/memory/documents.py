@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..embed.cache import clear
 from ..embed.chunk import Chunk, chunks
 from ..errors import ConfigError, NotFoundError, StorageError
 from ..types import Draft, Metadata, Record
@@ -164,7 +165,7 @@ class DocumentStore:
         with memory.transaction():
             self.get(id)
             rows: Any = driver.query(
-                """SELECT r.id, r.text, v.number IS NOT NULL FROM passages AS p JOIN records AS r ON r.number = p.number
+                """SELECT r.id, v.number IS NOT NULL FROM passages AS p JOIN records AS r ON r.number = p.number
                 LEFT JOIN vectors AS v ON v.number = p.number WHERE p.document = ?""",
                 (id,),
             )
@@ -173,13 +174,8 @@ class DocumentStore:
             if passages:
                 memory.remove(passages)
             driver.execute("DELETE FROM documents WHERE id = ?", (id,))
-            # The cache of embeddings would remember what was to be forgotten.
-            space = memory.embedder.space.key
-            driver.executemany(
-                "DELETE FROM embeddings WHERE space = ? AND hash = ?",
-                [(space, hashlib.sha256(row[1].encode()).digest()[:16]) for row in rows],
-            )
-        return Removed(passages=len(passages), vectors=sum(row[2] for row in rows), edges=edges)
+            clear(driver)
+        return Removed(passages=len(passages), vectors=sum(row[1] for row in rows), edges=edges)
 
     def _with_content(self, content: bytes) -> Document | None:
         rows = self.memory.driver.query(f"{SELECT} WHERE d.hash = ?", (content,))

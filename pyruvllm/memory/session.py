@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..embed.cache import clear
 from ..errors import ConfigError, NotFoundError
 from ..types import Draft, Metadata
 from .columns import Removed, checked_text, checked_vector, cleaned_text, shortened, to_json
@@ -184,12 +185,18 @@ class SessionIndex:
 
     async def delete(self, id: str) -> Removed:
         """Removes the session, its turns and its edges; durable on return. Witness entries are the witness log's. NotFoundError."""
+        removed = self.remove(id)
+        await self.memory.flush()
+        return removed
+
+    def remove(self, id: str) -> Removed:
+        """The same, durable with the next flush."""
         memory = self.memory
         with memory.transaction():
             session = self.get(id)
             edges = memory.graph.detach([id])
             memory.remove([id])  # the turns go with the record
-        await memory.flush()
+            clear(memory.driver)
         return Removed(turns=session.turn_count, vectors=int(session.context_embedding is not None), edges=edges)
 
     def _row(self, id: str) -> Any:

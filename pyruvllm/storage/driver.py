@@ -45,6 +45,12 @@ class Driver(Protocol):
         Raises QuotaError (changes stay in memory, a later flush tries again) and FencedError.
         """
 
+    async def scrub(self) -> None:
+        """Flushes, and returns when what was deleted or overwritten before the call is nowhere in the stored database any more.
+
+        Natively a reader in another process keeps its snapshot, and with it the old pages, until it closes.
+        """
+
     def size(self) -> int:
         """Bytes of the database image."""
 

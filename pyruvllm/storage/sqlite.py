@@ -65,7 +65,7 @@ class SqliteDriver:
             driver = cls(name, connection, writable=lock is not None, lock=lock)
             claim(driver)
             if lock:
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = 1"):
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = 1", "secure_delete = 1"):
                     driver.query(f"PRAGMA {pragma}")
             elif driver.query("PRAGMA journal_mode") == [("wal",)]:
                 driver.query("BEGIN")  # for as long as the driver is open: what it sees is the moment of its first read, which is next
@@ -97,6 +97,10 @@ class SqliteDriver:
     async def flush(self) -> None:
         """Nothing is left to do: each commit was durable when it returned."""
         self.size()  # a closed driver says so
+
+    async def scrub(self) -> None:
+        if self.writable:
+            self.query("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def size(self) -> int:
         return number(self, "PRAGMA page_count") * number(self, "PRAGMA page_size")

@@ -73,6 +73,9 @@ class SqljsDriver:
     async def flush(self) -> None:
         await self._host.call(self._database.flush())
 
+    async def scrub(self) -> None:
+        await self._host.call(self._database.scrub())
+
     def size(self) -> int:
         with self._host.errors():
             return int(self._database.size())

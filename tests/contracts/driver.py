@@ -297,6 +297,17 @@ class DriverContract:
         with pytest.raises(StorageError):
             await open_driver(name)
 
+    async def test_what_was_deleted_is_scrubbed_from_the_file(self, name):
+        driver = await made(name, [(n, f"secret {n}") for n in range(300)])
+        driver.execute("DELETE FROM items WHERE id < 299")
+        await driver.scrub()
+        assert driver.writable and words(driver) == {299: "secret 299"}
+        assert (await driver.export()).count(b"secret ") == 1
+        await driver.close()
+        driver = await open_driver(name)
+        assert words(driver) == {299: "secret 299"}
+        await driver.close()
+
     # export and import
 
     async def test_an_exported_file_replaces_another_database(self, name):

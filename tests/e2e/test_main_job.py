@@ -86,7 +86,11 @@ def test_add_ask_reload_forget(home: Page):
     assert page.evaluate(STORES, SECRET)["secret"]
 
     forget(page, "Lease")
-    page.goto("/#/")
+    page.get_by_role("button", name=re.compile("Forget conversation")).click()  # its answer quotes the note
+    page.get_by_role("dialog").get_by_role("button", name="Forget", exact=True).click()
+    expect(page.get_by_text("The conversation is forgotten")).to_be_visible()
+    assert page.evaluate(STORES, "in the net loft")["secret"]
+    assert not page.evaluate(STORES, SECRET)["secret"]
     turn = ask(page, "When does the lease of the workshop end?")
     expect(turn).not_to_contain_text("31 January")
     page.reload()

@@ -155,3 +155,21 @@ test("a fold writes the state of its commit, whatever the file has become meanwh
   }
   store.close();
 });
+
+test("folding all empties the log, however many extents it takes", async () => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  for (let round = 1; round <= 3; round++) {
+    for (let extent = 0; extent < 40; extent++) file.set(page(round), extent * EXTENT);
+    await store.commit(file);
+  }
+  do {
+    await store.commit(file, true);
+    await store.foldSome();
+  } while (store.logged);
+  const idb = (await connect(name, false))!;
+  assert.equal(await settled(idb.transaction("log").objectStore("log").count()), 0);
+  idb.close();
+  store.close();
+  assert.deepEqual((await stored(name)).image(), file.image());
+});

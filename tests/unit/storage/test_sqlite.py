@@ -173,3 +173,16 @@ def test_a_place_that_cannot_be_is_a_storage_error(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError):
         database_path(name)
+
+
+async def test_scrubbed_rows_are_in_no_file(tmp_path):
+    path = tmp_path / "memory.db"
+    driver = await open_driver(str(path))
+    driver.execute("CREATE TABLE notes (words TEXT)")
+    driver.execute("INSERT INTO notes VALUES ('Zanzibar-7741')")
+    files = lambda: b"".join(file.read_bytes() for file in tmp_path.iterdir())  # noqa: E731
+    assert b"Zanzibar-7741" in files()
+    driver.execute("DELETE FROM notes")
+    await driver.scrub()
+    assert b"Zanzibar-7741" not in files()
+    await driver.close()

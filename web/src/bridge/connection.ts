@@ -16,7 +16,7 @@ const KINDS: Record<number, Kind> = { 8: "ReadOnlyError", 11: "CorruptError", 13
 
 // cache_spill: pages must reach the file at commit only, since a rollback after a spill truncates the file behind our back.
 // locking_mode: without it every read asks the file system for locks, twenty times slower. journal_mode: rollback needs one.
-const PRAGMAS = ["cache_spill = 0", "locking_mode = exclusive", "journal_mode = memory", "temp_store = memory", "cache_size = -8192", "foreign_keys = 1"];
+const PRAGMAS = ["cache_spill = 0", "locking_mode = exclusive", "journal_mode = memory", "temp_store = memory", "cache_size = -8192", "foreign_keys = 1", "secure_delete = 1"];
 const NO_PARAMETERS = new PackedRows(new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0])); // one row of none
 
 interface Statement {

@@ -110,6 +110,21 @@ export class Database {
     this.foldLater(store);
   }
 
+  /** Flushes, and folds the whole log, so that what was deleted or overwritten before the call is in no record any more. */
+  async scrub(): Promise<void> {
+    this.assertUsable();
+    const store = this.store;
+    if (!store || (!this.writable && !this.fenced)) return;
+    await this.inTurn(() =>
+      this.guarded(async () => {
+        do {
+          await store.commit(this.connection.file, true);
+          await store.foldSome();
+        } while (store.logged);
+      }),
+    );
+  }
+
   /** The whole database as one ordinary SQLite file. */
   export(): Uint8Array {
     this.assertUsable();

@@ -77,16 +77,16 @@ export class PageStore {
 
   /**
    * Writes the pages that changed since the last commit. Resolves when they are on disk: false if there were none.
-   * On failure the pages stay marked as changed, and the disk has the commit before.
+   * On failure the pages stay marked as changed, and the disk has the commit before. `foldAll` plans a fold however short the log is.
    */
-  async commit(file: PagedFile): Promise<boolean> {
+  async commit(file: PagedFile, foldAll = false): Promise<boolean> {
     const pages = file.takeDirty();
     const sequence = pages.length ? this.sequence + 1 : this.sequence;
     const size = file.size;
     const bodies = logBodies(file, pages); // copies: the file may change while they are on their way
     const bytes = bodies.reduce((sum, body) => sum + body.length, 0);
     const extents = pages.map((page) => Math.floor((page * PAGE) / EXTENT));
-    this.fold = this.planFold(file, sequence, bytes, extents);
+    this.fold = this.planFold(file, sequence, bytes, extents, foldAll);
     if (!pages.length) return false;
     try {
       const records = await Promise.all(bodies.map((body, part) => seal([RecordKind.Log, sequence, part], body)));
@@ -160,6 +160,11 @@ export class PageStore {
     this.idb = undefined;
   }
 
+  /** Whether some extent of the base is older than the log. */
+  get logged(): boolean {
+    return this.firstLogged.size > 0;
+  }
+
   private get logSize(): number {
     let bytes = 0;
     for (const count of this.logBytes.values()) bytes += count;
@@ -167,11 +172,11 @@ export class PageStore {
   }
 
   /** Copies of the extents whose changes are oldest in the log. Called when the file is exactly in the state of `sequence`. */
-  private planFold(file: PagedFile, sequence: number, bytes: number, touched: number[]): Fold | undefined {
+  private planFold(file: PagedFile, sequence: number, bytes: number, touched: number[], all: boolean): Fold | undefined {
     const limit = logLimit(file.size);
-    if (this.logSize + bytes <= limit) return undefined;
     const waiting = [...new Set([...this.firstLogged.keys(), ...touched])];
-    const share = Math.ceil((waiting.length * bytes) / limit); // one round of all extents per `limit` bytes of log
+    if (!waiting.length || (!all && this.logSize + bytes <= limit)) return undefined;
+    const share = all ? MOST_FOLD : Math.ceil((waiting.length * bytes) / limit); // one round of all extents per `limit` bytes of log
     const count = Math.min(MOST_FOLD, Math.max(LEAST_FOLD, share));
     return { sequence, size: file.size, extents: waiting.slice(0, count).map((extent) => [extent, file.extent(extent).slice()]) };
   }
