@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pyruvllm.embed.cache import CachedEmbedder, digest
 from pyruvllm.errors import ConfigError, EmbeddingError, NotFoundError, QuotaError
 from pyruvllm.memory.documents import DocumentStore, title_of
 from tests.contracts.stores import FullDisk, WordEmbedder, another, tables
@@ -91,9 +92,10 @@ class DocumentsContract:
         kept = await store.add("Harbour", HARBOUR)
         before = tables(memory)
         document = await store.add("Long", LONG)
+        memory.graph.link("elsewhere", document.id, "cites")
         removed = await store.delete(document.id)
         assert (removed.passages, removed.vectors) == (document.passages, document.passages)
-        assert removed.edges == 2 * document.passages - 1
+        assert removed.edges == 2 * document.passages  # contains, follows between them, and the citation
         assert tables(memory) == before
         assert store.list() == [kept]
         assert not any("item7" in hit.text for hit in await memory.search("item7", 10))
@@ -103,6 +105,17 @@ class DocumentsContract:
         with pytest.raises(NotFoundError):
             await store.delete(document.id)
         assert (await store.add("Long", LONG)).passages == document.passages
+
+    async def test_the_cache_of_embeddings_forgets_a_deleted_document_too(self, open_memory):
+        memory = await open_memory()
+        store = DocumentStore(memory)
+        document = await store.add("Harbour", HARBOUR)
+        texts = [passage.text for passage in store.passages(document.id)]
+        await CachedEmbedder(memory.embedder, memory.driver).embed(texts)
+        hashes = {digest(text) for text in texts}
+        assert {row[0] for row in memory.driver.query("SELECT hash FROM embeddings")} == hashes
+        await store.delete(document.id)
+        assert not {row[0] for row in memory.driver.query("SELECT hash FROM embeddings")} & hashes
 
     async def test_a_passage_deleted_on_its_own_is_no_passage_any_more(self, open_memory):
         memory = await open_memory()

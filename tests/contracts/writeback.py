@@ -128,6 +128,24 @@ class WritebackContract:
         assert sizes == [1, 1]
         await queue.close()
 
+    async def test_what_came_during_a_write_gets_its_timer_when_that_ends(self):
+        gate, second = asyncio.Event(), asyncio.Event()
+
+        async def write(items: list[int]) -> None:
+            await gate.wait()
+            if 2 in items:
+                second.set()
+
+        queue = WritebackQueue(write, WritebackConfig(wait_ms=5))
+        queue.put(1)
+        flushing = asyncio.ensure_future(queue.flush())
+        await settle()
+        queue.put(2)
+        gate.set()
+        await flushing
+        await asyncio.wait_for(second.wait(), 20)
+        await queue.close()
+
     async def test_flush_waits_for_everything_before_it_and_for_nothing_after(self):
         queue, sink, _ = build(batch=2)
         sink.open.clear()
@@ -237,6 +255,20 @@ class WritebackContract:
         assert first.cancelled()
         assert sink.attempts == [[1]]
         await queue.close()
+
+    async def test_a_write_that_is_cancelled_keeps_its_items_and_leaves_nobody_waiting(self):
+        queue, sink, _ = build()
+        sink.open.clear()
+        queue.put(1)
+        flushing = asyncio.ensure_future(queue.flush())
+        await settle()
+        queue._task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(flushing, 20)
+        assert list(queue) == [1]
+        sink.open.set()
+        await asyncio.wait_for(queue.close(), 20)
+        assert sink.batches == [[1]]
 
     async def test_what_is_put_while_a_batch_is_written_is_not_forgotten(self):
         queue, sink, clock = build()

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 
 from pyruvllm.memory.writeback import WritebackQueue
 from tests.contracts.writeback import HandClock, Sink, WritebackContract, build
@@ -59,3 +60,44 @@ def test_a_loop_that_was_closed_without_ceremony_loses_nothing():
     loop.close()
     asyncio.run(tick())
     assert sink.batches == [[1, 2]]
+
+
+def test_a_write_that_a_closed_loop_left_hanging_is_done_again_and_only_once_at_a_time():
+    started: list[list[int]] = []
+    gates: list[asyncio.Event] = []
+
+    async def write(items):
+        started.append(items)
+        gates.append(asyncio.Event())
+        await gates[-1].wait()
+
+    queue = WritebackQueue(write, clock=HandClock())
+    first = asyncio.new_event_loop()
+    queue.put(1)
+
+    async def begin():
+        asyncio.ensure_future(queue.flush())
+        await asyncio.sleep(0.01)
+
+    async def again():
+        flushing = asyncio.ensure_future(queue.flush())
+        await asyncio.sleep(0.01)
+        abandoned.clear()
+        gates[0] = None
+        gc.collect()  # the old write is thrown away now; it must not take the new one for its own
+        queue.put(2)
+        another = asyncio.ensure_future(queue.flush())
+        await asyncio.sleep(0.01)
+        assert started == [[1], [1]]
+        gates[1].set()
+        await asyncio.wait_for(flushing, 20)
+        await asyncio.sleep(0.01)
+        gates[2].set()
+        await asyncio.wait_for(another, 20)
+
+    first.run_until_complete(begin())
+    abandoned = list(asyncio.all_tasks(first))
+    first.close()
+    asyncio.run(again())
+    assert started == [[1], [1], [2]]
+    assert len(queue) == 0
