@@ -12,7 +12,7 @@ from pyruvllm.embed.projection import project
 from pyruvllm.errors import EmbeddingError, ReadOnlyError
 from tests.contracts.golden_embeddings import INT8, REFERENCE, TEXTS, VERSION
 
-SAME = 0.9999  # least cosine of one text embedded twice in different company: padding changes the order of float32 sums, no more
+SAME = 0.9995  # least cosine of one text embedded twice in different company: padding changes the order of float32 sums, and so some codes
 
 
 def cosines(a, b):
