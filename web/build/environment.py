@@ -62,9 +62,9 @@ def fetch_wheels() -> None:
 
 def pip(arguments: list[str], what: str, where: Path) -> None:
     """``pip download`` of wheels only. Failure names what is missing and where it was looked for."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", *arguments]
+    quiet = ["--quiet", "--disable-pip-version-check", "--retries=2"]
     run(
-        command,
+        [sys.executable, "-m", "pip", "download", *quiet, "--only-binary=:all:", *arguments],
         f"Could not fetch {what}: not in {where}, and the package index gave no answer (above: pip's own words). "
         "Connect to the network once and run again; after that no network is needed.",
     )
