@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
+
 from tests.bench.report import report
 from tests.e2e.browser import FLAGS, chromium, serving
 
@@ -36,7 +37,8 @@ CALL = """([method, params]) => new Promise((done, failed) => {
   const listen = ({ data }) => {
     if (data.id !== id || data.event) return;
     globalThis.benchWorker.removeEventListener("message", listen);
-    data.error ? failed(new Error(data.error.kind + ": " + data.error.message)) : done({ ms: performance.now() - begun, result: data.result });
+    if (data.error) failed(new Error(data.error.kind + ": " + data.error.message));
+    else done({ ms: performance.now() - begun, result: data.result });
   };
   globalThis.benchWorker.addEventListener("message", listen);
   globalThis.benchWorker.postMessage({ id, method, params });

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from pyruvllm.errors import ConfigError, CorruptError, NotFoundError
 
 NOTES = {

@@ -6,16 +6,26 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-NOTE = "Signed the new lease for Quay Street 14. It runs for three years and ends on 31 January 2029. Zanzibar-7741 is the deposit's reference."
+NOTE = (
+    "Signed the new lease for Quay Street 14. It runs for three years and ends on 31 January 2029. "
+    "Zanzibar-7741 is the deposit's reference."
+)
 SECRET = "Zanzibar-7741"
 
 STORES = """async (secret) => {
   const found = { databases: [], bytes: 0, secret: false };
   for (const { name } of await indexedDB.databases()) {
     found.databases.push(name);
-    const db = await new Promise((ok, no) => { const r = indexedDB.open(name); r.onsuccess = () => ok(r.result); r.onerror = () => no(r.error); });
+    const db = await new Promise((ok, no) => {
+      const r = indexedDB.open(name);
+      r.onsuccess = () => ok(r.result);
+      r.onerror = () => no(r.error);
+    });
     for (const store of db.objectStoreNames) {
-      const all = await new Promise((ok) => { const r = db.transaction(store).objectStore(store).getAll(); r.onsuccess = () => ok(r.result); });
+      const all = await new Promise((ok) => {
+        const r = db.transaction(store).objectStore(store).getAll();
+        r.onsuccess = () => ok(r.result);
+      });
       for (const value of all.flatMap((v) => v instanceof Uint8Array || v instanceof ArrayBuffer ? [v] : Object.values(v ?? {}))) {
         if (!(value instanceof Uint8Array || value instanceof ArrayBuffer)) continue;
         const bytes = value instanceof Uint8Array ? value : new Uint8Array(value);

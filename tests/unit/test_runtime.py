@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest_asyncio
-from tests.contracts.runtime import RuntimeContract
 
 import pyruvllm
+from tests.contracts.runtime import RuntimeContract
 
 
 @pytest_asyncio.fixture
