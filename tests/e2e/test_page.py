@@ -293,3 +293,23 @@ def test_a_question_asked_too_early_waits_for_the_memory(page: Page):
     turn = page.get_by_role("article", name="Is anyone there?")
     expect(turn.get_by_role("button", name="Copy answer")).to_be_visible()
     expect(turn).to_contain_text("No answer found")
+
+
+def test_a_long_job_can_be_cancelled_and_leaves_nothing(page: Page):
+    page.goto("/")
+    ready(page)
+    page.get_by_role("button", name="Paste text").click()
+    dialog = page.get_by_role("dialog", name="Add notes")
+    dialog.get_by_label("Text", exact=True).fill(
+        "\n\n".join(f"Entry {day} of the harbour log says that ferry {day * 7} was late." for day in range(1500))
+    )
+    dialog.get_by_label("Title").fill("Harbour log")
+    dialog.get_by_role("button", name="Remember text").click()
+    job = page.get_by_role("region", name="Remembering “Harbour log”")
+    expect(job.locator(".job-figure")).to_have_text(re.compile(r"[1-9]\d* / \d+"))
+    job.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#dock").get_by_text("Cancelled.")).to_be_visible()
+    expect(page.get_by_role("region", name="Library")).to_contain_text("Nothing remembered yet")
+    page.get_by_label("Question").fill("Which ferry was late?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("article", name="Which ferry was late?")).to_contain_text("No answer found")

@@ -8,10 +8,20 @@ import traceback
 
 from pyruvllm.errors import RuvLLMError
 
+running = {}  # tasks by the number of their call; they stay on this side, as awaiting a task's proxy destroys it
 
-def launch(name, params, emit):
+
+def launch(number, name, params, emit):
     """A task for one call. It resolves to {"result": ...} or {"error": {"kind", "message"}} and never raises."""
-    return asyncio.ensure_future(outcome(name, params, emit))
+    task = running[number] = asyncio.ensure_future(outcome(name, params, emit))
+    task.add_done_callback(lambda _: running.pop(number))
+    return task
+
+
+def cancel(number):
+    """Stops that call at its next pause; one that has ended already is left alone."""
+    if number in running:
+        running[number].cancel()
 
 
 async def outcome(name, params, emit):

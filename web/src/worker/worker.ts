@@ -11,9 +11,8 @@ declare const self: DedicatedWorkerGlobalScope;
 interface Proxy {
   destroy(): void;
   toJs(options: object): unknown;
-  (...args: unknown[]): Task;
+  (...args: unknown[]): Promise<Proxy>;
 }
-type Task = Promise<Proxy> & { cancel(): void; destroy(): void };
 interface Pyodide {
   loadPackage(names: string[], options: { messageCallback(text: string): void; errorCallback(text: string): void }): Promise<unknown>;
   loadedPackages: Record<string, string>;
@@ -29,49 +28,50 @@ const PLAIN = { dict_converter: Object.fromEntries, create_pyproxies: false };
 const base = new URL("./", self.location.href);
 bridge.configure({ base });
 
-const running = new Map<number, Task>();
-let launch: Promise<Proxy> | null = null;
+/** The two functions of calls.py. */
+interface Calls {
+  launch: Proxy;
+  cancel: Proxy;
+}
+let booted: Promise<Calls> | null = null;
 
 self.onmessage = ({ data }: MessageEvent<Request>) => {
-  if (data.method === "cancel") running.get((data.params as { id: number }).id)?.cancel();
+  if (data.method === "cancel") void booted?.then(({ cancel }) => cancel((data.params as { id: number }).id));
   else void serve(data.id, data.method, data.params);
 };
 
 async function serve(id: number, method: Method, params: unknown): Promise<void> {
   const emit = (event: unknown) => post(withoutCaller(id, plain(event) as ProtocolEvent));
   try {
-    launch ??= boot((stage, label, done, total) => post({ id, event: { type: "progress", stage, label, done, total } }));
-    const answer = await run(await launch, id, method, params, emit);
+    booted ??= boot((stage, label, done, total) => post({ id, event: { type: "progress", stage, label, done, total } }));
+    const answer = await run((await booted).launch, id, method, params, emit);
     if ("error" in answer) post({ id, error: answer.error as Reply["error"] });
     else post({ id, ...sendable(answer.result) });
   } catch (error) {
-    const { name, message } = error as Error;
+    const { name, message, type } = error as Error & { type?: string };
+    if (type === "CancelledError") return post({ id, error: { kind: "Cancelled", message: `${method} was cancelled before it began` } });
     post({ id, error: { kind: name, message } });
     // Python's own errors are data by now: what is left is the interpreter or the browser giving up
-    if (launch) post({ event: { type: "crashed", kind: name, message } });
+    if (booted) post({ event: { type: "crashed", kind: name, message } });
   }
 }
 
-async function run(start: Proxy, id: number, method: Method, params: unknown, emit: (event: unknown) => void): Promise<Record<string, unknown>> {
+async function run(launch: Proxy, id: number, method: Method, params: unknown, emit: (event: unknown) => void): Promise<Record<string, unknown>> {
   const given = (await pyodide!).toPy(forPython(params));
-  const task = start(method, given, emit);
-  running.set(id, task);
   try {
-    const outcome = await task;
+    const outcome = await launch(id, method, given, emit);
     const answer = outcome.toJs(PLAIN) as Record<string, unknown>;
     outcome.destroy();
     return answer;
   } finally {
-    running.delete(id);
-    task.destroy();
     given.destroy();
   }
 }
 
 let pyodide: Promise<Pyodide> | null = null;
 
-/** Python with the service in it: resolves to `launch` of calls.py. */
-async function boot(progress: (stage: Stage, label: string, done: number, total: number) => void): Promise<Proxy> {
+/** Python with the service in it. */
+async function boot(progress: (stage: Stage, label: string, done: number, total: number) => void): Promise<Calls> {
   let stage: Stage = "python";
   const watch = new Watch();
   const restore = countDownloads((done, total) => {
@@ -94,7 +94,7 @@ async function boot(progress: (stage: Stage, label: string, done: number, total:
     if (missing.length) throw failure("PackageError", `${missing.join(" and ")} could not be loaded. ${problems.join(" ")}`);
     python.runPython(service, { filename: "service.py" });
     python.runPython(calls, { filename: "calls.py" });
-    return python.globals.get("launch");
+    return { launch: python.globals.get("launch"), cancel: python.globals.get("cancel") };
   } finally {
     restore.end();
     watch.end();
