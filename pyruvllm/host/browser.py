@@ -16,7 +16,7 @@ from pyodide.ffi import JsException, create_proxy
 from pyodide.ffi import to_js as convert
 
 from .. import errors as kinds
-from ..errors import HostError, ModelError, QuotaError, RuvLLMError
+from ..errors import HostError, ModelError, RuvLLMError
 from .base import Progress
 
 
@@ -105,8 +105,6 @@ def translated(error: JsException) -> RuvLLMError:
     """This package's error for a JavaScript one. The bridge names its errors after our classes (``error.name``)."""
     name = str(getattr(error, "name", "Error"))
     message = str(getattr(error, "message", error))
-    if name == "QuotaExceededError":
-        return QuotaError(f"the browser's storage for this page is full: {message}")
     kind: Callable[[str], RuvLLMError] | None = getattr(kinds, name, None)
     if isinstance(kind, type) and issubclass(kind, RuvLLMError):
         return kind(message)

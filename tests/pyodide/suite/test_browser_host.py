@@ -3,7 +3,6 @@
 import js
 import numpy as np
 import pytest
-from pyodide.code import run_js
 
 from pyruvllm import host
 from pyruvllm.errors import FencedError, HostError, ModelError, QuotaError
@@ -17,7 +16,7 @@ def test_values_cross_and_come_back():
     browser = host.current()
     value = {"a": [1, 2.5, "ü", None, True], "b": {"c": {}}}
     assert browser.to_py(browser.to_js(value)) == value
-    assert str(run_js("x => x.constructor.name")(browser.to_js(value))) == "Object"
+    assert browser.to_js(value).constructor.name == "Object"
     assert browser.to_py(7) == 7 and browser.to_py("text") == "text"
 
 
@@ -26,26 +25,32 @@ def test_arrays_become_typed_arrays(dtype, name):
     browser = host.current()
     array = np.arange(12, dtype=dtype).reshape(3, 4)[:, ::2]  # not contiguous
     crossed = browser.to_js(array)
-    assert run_js("x => x.constructor.name")(crossed) == name
+    assert crossed.constructor.name == name
     assert np.asarray(browser.to_py(crossed)).tolist() == array.ravel().tolist()
 
 
+def named(name, message):
+    """A JavaScript error as the bridge makes them."""
+    return js.Object.assign(js.Error.new(message), host.current().to_js({"name": name}))
+
+
 @pytest.mark.parametrize(
-    "javascript, kind",
+    "error, kind",
     [
-        ("Object.assign(new Error('gone'), {name: 'FencedError'})", FencedError),
-        ("Object.assign(new Error('bad'), {name: 'ModelError'})", ModelError),
-        ("new DOMException('full', 'QuotaExceededError')", QuotaError),
-        ("new TypeError('odd')", HostError),
-        ("Object.assign(new Error('x'), {name: 'annotations'})", HostError),
+        (lambda: named("FencedError", "another tab writes"), FencedError),
+        (lambda: named("ModelError", "not a model"), ModelError),
+        (lambda: named("QuotaError", "full"), QuotaError),
+        (lambda: js.TypeError.new("odd"), HostError),
+        (lambda: named("annotations", "a name of something else in the module of errors"), HostError),
     ],
+    ids=["fenced", "model", "quota", "type", "other"],
 )
-async def test_errors_become_this_packages(javascript, kind):
+async def test_errors_become_this_packages(error, kind):
     browser = host.current()
     with pytest.raises(kind), browser.errors():
-        run_js(f"() => {{ throw {javascript}; }}")()
+        js.AbortSignal.abort(error()).throwIfAborted()  # throws it as it is
     with pytest.raises(kind):
-        await browser.call(run_js(f"async () => {{ throw {javascript}; }}")())
+        await browser.call(js.Promise.reject(error()))
 
 
 async def test_a_missing_asset_is_named():
