@@ -177,9 +177,14 @@ class VectorIndex:
 
     @classmethod
     def load(cls, source: str | os.PathLike | BinaryIO):
-        """Reads what `save` wrote. Raises CorruptSegmentError, NewerSegmentError, SegmentError."""
+        """Reads what `save` wrote. A store of segments has none of it yet: `changes` gives it all.
+
+        Raises CorruptSegmentError, NewerSegmentError, SegmentError.
+        """
         content = source.read() if hasattr(source, "read") else Path(source).read_bytes()
-        return cls.from_segments(seg.unpack_file(content))
+        index = cls.from_segments(seg.unpack_file(content))
+        index._ledger.saved = set()
+        return index
 
     # What an index with a graph does besides
 
