@@ -30,8 +30,10 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-def pytest(*arguments: str) -> Command:
-    return [environment.PYTHON, "-m", "pytest", "-q", "--color=no", *arguments]
+def pytest(name: str, *arguments: str) -> Command:
+    temporary = BUILD / "tmp" / name
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    return [environment.PYTHON, "-m", "pytest", "--color=no", f"--basetemp={temporary}", *arguments]
 
 
 def lint(rest: Sequence[str]) -> list[Command]:
@@ -44,7 +46,7 @@ def types(rest: Sequence[str]) -> list[Command]:
 
 
 def unit(rest: Sequence[str]) -> list[Command]:
-    return [pytest(*(rest or ["tests/unit"]))]
+    return [pytest("unit", "-q", *(rest or ["tests/unit"]))]
 
 
 def web(rest: Sequence[str]) -> list[Command]:
@@ -61,7 +63,9 @@ def chromium(rest: Sequence[str]) -> list[Command]:
 
 
 def e2e(rest: Sequence[str]) -> list[Command]:
-    return [pytest(*(rest or ["tests/e2e"]))]
+    # Playwright has no time limit for what a page evaluates, and a dead page may never answer
+    hangs = ["-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true"]
+    return [pytest("e2e", "-v", *hangs, *(rest or ["tests/e2e"]))]
 
 
 def inside_pyodide() -> None:
@@ -108,8 +112,10 @@ def stack_switching() -> list[str]:
 
 
 def surroundings() -> dict[str, str]:
-    """The environment of tests and measurements: models from this build, nothing written beside the sources."""
-    return {**os.environ, "PYRUVLLM_ASSETS": str(DIST), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+    """The environment of tests and measurements: models from this build, nothing written beside the sources or into the user's folders."""
+    ours = {"PYRUVLLM_ASSETS": DIST, "XDG_CONFIG_HOME": BUILD / "config", "XDG_DATA_HOME": BUILD / "data"}
+    plain = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    return {**os.environ, **plain, **{name: str(path) for name, path in ours.items()}}
 
 
 def run(names: Sequence[str], rest: Sequence[str]) -> int:
