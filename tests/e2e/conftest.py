@@ -16,7 +16,6 @@ PATIENCE = 60_000  # ms; two busy cores, a cold start of Pyodide
 expect.set_options(timeout=PATIENCE)
 
 
-
 class Console:
     """What went wrong in any page of the test, as one line each."""
 
