@@ -195,3 +195,33 @@ def test_a_second_tab_reads_only_and_takes_over(home: Page, context: BrowserCont
     second.get_by_role("button", name="Take over").click()
     expect(second.locator("#status")).to_have_attribute("data-state", "ready")
     paste(second, "The kettle is from 1931.", "Kettle")
+
+
+def test_a_full_disk_is_said_and_a_later_try_saves(home: Page, context: BrowserContext, site: str, tmp_path: Path):
+    page = home
+    devtools = context.new_cdp_session(page)
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 4 << 20})
+    large = tmp_path / "Lease.txt"
+    large.write_text(NOTE + "\n" * (8 << 20))
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose files").click()
+    chooser.value.set_files(large)
+    expect(page.get_by_text("The disk is full.")).to_be_visible()
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/")})
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("The disk is full.")).to_have_count(0)
+    expect(library(page, "Lease")).to_be_visible()
+    page.reload()
+    ready(page)
+    expect(ask(page, "When does the lease end?")).to_contain_text("31 January 2029")
+
+
+def test_a_rating_is_there_when_the_conversation_is_opened_again(home: Page):
+    page = home
+    paste(page, NOTE, "Lease")
+    ask(page, "When does the lease end?").get_by_role("button", name="Good answer").click()
+    expect(page.get_by_text("that is recorded in the log")).to_be_visible()
+    page.reload()
+    ready(page)
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Poor answer")).to_have_attribute("aria-pressed", "false")

@@ -150,7 +150,7 @@ export class AnswerView {
   }
 
   private thumb(name: "good" | "poor", label: string, quality: number): HTMLButtonElement {
-    const button = element("button", { type: "button", class: "icon-button small thumb", "aria-label": label, title: label, "aria-pressed": "false", "data-thumb": name,
+    const button = element("button", { type: "button", class: "icon-button small thumb", "aria-label": label, title: label, "aria-pressed": String(this.answer?.quality === quality), "data-thumb": name,
       onclick: async () => {
         const pressed = (on: string | null) => {
           for (const each of this.foot.querySelectorAll<HTMLElement>("[data-thumb]")) each.setAttribute("aria-pressed", String(each.dataset.thumb === on));

@@ -97,8 +97,7 @@ export class Notebook {
     } catch (error) {
       const failure = error as CallError;
       if (failure.kind === "QuotaError") {
-        this.quota = { message: failure.message, retry: options.retry ?? (() => void this.call(method, params).catch(() => undefined)) };
-        this.emit("quota");
+        this.full(failure.message, options.retry ?? (() => void this.call(method, params).catch(() => undefined)));
       }
       if (failure.kind === "ReadOnlyError" || failure.kind === "FencedError") this.lose(failure.message);
       throw failure;
@@ -141,11 +140,17 @@ export class Notebook {
   private told(engine: Engine, event: ProtocolEvent): void {
     if (engine !== this.engine) return;
     if (event.type === "lost") this.lose(event.reason);
+    if (event.type === "unsaved") this.full(event.message, () => void this.call("flush", {}).catch(() => undefined));
     if (event.type === "crashed") this.fail(engine, event.kind, event.message);
     if (event.type === "writable-soon") {
       this.canTakeOver = true;
       this.emit("access");
     }
+  }
+
+  private full(message: string, retry: () => void): void {
+    this.quota = { message, retry };
+    this.emit("quota");
   }
 
   private lose(reason: string): void {

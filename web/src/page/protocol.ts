@@ -21,12 +21,12 @@ export interface Routing {
 
 /** Why a passage was found. `similarity` is a cosine; `terms` are the words it shares with the question. */
 export interface Why {
-  similarity?: number | null;
-  vector_rank?: number | null;
-  bm25?: number | null;
-  text_rank?: number | null;
-  terms?: string[];
-  graph?: string[];
+  similarity: number | null;
+  vector_rank: number | null;
+  bm25: number | null;
+  text_rank: number | null;
+  terms: string[];
+  graph: string[];
 }
 
 export interface Source {
@@ -37,7 +37,7 @@ export interface Source {
   heading: string | null;
   text: string;
   score: number;
-  why: Why | string;
+  why: Why;
   start: number;
   end: number;
   highlight: [number, number][];
@@ -51,6 +51,8 @@ export interface Answer {
   latency: Latency;
   routing: Routing;
   recorded: boolean;
+  /** How it was rated, in a conversation that is opened again. */
+  quality?: number | null;
 }
 
 export interface DocumentInfo {
@@ -136,7 +138,13 @@ export type ProtocolEvent =
   | { type: "piece"; text: string }
   | { type: "lost"; reason: string }
   | { type: "writable-soon" }
+  | { type: "unsaved"; message: string }
   | { type: "crashed"; kind: string; message: string };
+
+/** Whether it tells of the memory as a whole and not of one call: the writer's lock lost or free again, a full disk. */
+export function isOfTheMemory(event: ProtocolEvent): boolean {
+  return event.type === "lost" || event.type === "writable-soon" || event.type === "unsaved";
+}
 
 type Nothing = Record<string, never>;
 
@@ -148,6 +156,7 @@ export interface Methods {
   document: { params: { id: string }; result: { document: DocumentInfo; text: string; passages: Passage[] } };
   forget: { params: { document: string } | { session: string }; result: { removed: Record<string, number> } };
   ask: { params: { text: string; session: string }; result: Answer };
+  flush: { params: Nothing; result: Nothing };
   feedback: { params: { id: string; quality: number }; result: Nothing };
   sessions: { params: Nothing; result: { sessions: SessionInfo[] } };
   session: { params: { id: string }; result: { turns: Turn[] } };

@@ -1,5 +1,5 @@
 // Calls into the worker: one promise a call, its events on the way, cancelling through an AbortSignal.
-import type { Method, Methods, ProtocolEvent, Reply } from "./protocol";
+import { isOfTheMemory, type Method, type Methods, type ProtocolEvent, type Reply } from "./protocol";
 
 /** A call that failed. `kind` is the name of the error in the package, such as QuotaError or Cancelled. */
 export class CallError extends Error {
@@ -31,7 +31,7 @@ export class Engine {
   private next = 1;
   private dead: CallError | null = null;
 
-  /** `told` hears what no call asked for: the writer's lock lost or free again, and a crash. */
+  /** `told` hears what no call asked for: what is of the memory as a whole, and a crash. */
   constructor(address: string, private readonly told: (event: ProtocolEvent) => void) {
     this.worker = new Worker(address, { type: "module" });
     this.worker.onmessage = (message: MessageEvent<Reply>) => this.hear(message.data);
@@ -65,7 +65,7 @@ export class Engine {
     const { id, event } = reply;
     if (event) {
       if (event.type === "crashed") this.crash(event.kind, event.message);
-      else if (event.type === "lost" || event.type === "writable-soon") this.told(event);
+      else if (isOfTheMemory(event)) this.told(event);
       else if (id !== undefined) this.calls.get(id)?.event?.(event);
       return;
     }

@@ -6,7 +6,6 @@ import { icon } from "./icons";
 import { walkable } from "./lists";
 import { cut, type Piece } from "./offsets";
 import type { DocumentInfo, Source } from "./protocol";
-import { reason } from "./why";
 
 export class SourcesPanel {
   private readonly body = byId("evidence-body");
@@ -53,7 +52,7 @@ export class SourcesPanel {
   }
 
   private card(source: Source, chosen: boolean): HTMLElement {
-    const why = reason(source.why);
+    const { why } = source;
     const meter = why.similarity !== null && similarity(why.similarity);
     const terms = why.terms.length > 0 && element("p", { class: "source-terms" }, element("span", { class: "visually-hidden" }, "Shared words: "), ...why.terms.map((term) => element("span", { class: "term" }, term)));
     return element("li", { class: chosen ? "source chosen" : "source" },
@@ -63,7 +62,7 @@ export class SourcesPanel {
           element("span", { class: "source-title" }, source.title), icon("chevron"))),
       source.heading && source.heading !== source.title && element("p", { class: "source-heading" }, source.heading),
       element("blockquote", { class: "source-text" }, ...excerpt(source)),
-      element("div", { class: "source-why" }, meter, terms, ...why.other.map((text) => element("p", { class: "source-other" }, text))),
+      element("div", { class: "source-why" }, meter, terms, ...why.graph.map((text) => element("p", { class: "source-other" }, text))),
       this.place(source));
   }
 

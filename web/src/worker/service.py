@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import pyruvllm
 from pyruvllm import host
-from pyruvllm.errors import RuvLLMError
+from pyruvllm.errors import QuotaError, RuvLLMError, StorageError
 from pyruvllm.storage import delete_database
 
 llm = None
@@ -70,7 +70,7 @@ async def remember(emit, items):
         try:
             source = item["text"] if "text" in item else bytes(item["bytes"])
             documents.append(asdict(await llm.remember(source, title=item["title"], media_type=item.get("media_type"), progress=progress)))
-        except pyruvllm.errors.StorageError:
+        except StorageError:
             raise
         except RuvLLMError as error:
             skipped.append({"title": item["title"], "reason": str(error)})
@@ -134,9 +134,17 @@ async def ask(emit, text, session=None):
     answer = asdict(stream.answer)
     try:
         await llm.flush()  # what is shown as finished is there after a reload
-    except pyruvllm.errors.StorageError:
+    except QuotaError as error:  # the answer stands, and a later flush tries again
+        emit({"type": "unsaved", "message": str(error)})
+    except StorageError:
         answer["recorded"] = False
     return answer
+
+
+@method
+async def flush(emit):
+    await llm.flush()
+    return {}
 
 
 @method
@@ -155,10 +163,14 @@ async def sessions(emit):
 async def session(emit, id):
     return {
         "turns": [
-            {"role": turn.role, "text": turn.text, "created_at": turn.created_at, "answer": asdict(answer) if answer else None}
+            {"role": turn.role, "text": turn.text, "created_at": turn.created_at, "answer": rated(answer) if answer else None}
             for turn, answer in llm.history(id)
         ]
     }
+
+
+def rated(answer):
+    return {**asdict(answer), "quality": llm.witness.get(answer.id).quality_score}
 
 
 @method

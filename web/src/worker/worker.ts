@@ -1,6 +1,6 @@
 // The worker: boots Python, loads the memory and carries calls between the page and service.py. Nothing here is on the main thread.
 import { bridge } from "../bridge";
-import type { Method, ProtocolEvent, Reply, Request, Stage } from "../page/protocol";
+import { isOfTheMemory, type Method, type ProtocolEvent, type Reply, type Request, type Stage } from "../page/protocol";
 import calls from "./calls.py";
 import { countDownloads } from "./downloads";
 import service from "./service.py";
@@ -136,7 +136,7 @@ function failure(kind: string, message: string): Error {
 
 /** Events that belong to no call: Python keeps the first call's `emit` to say later that the lock was lost. */
 function withoutCaller(id: number, event: ProtocolEvent): Reply {
-  return event.type === "lost" || event.type === "writable-soon" ? { event } : { id, event };
+  return isOfTheMemory(event) ? { event } : { id, event };
 }
 
 function plain(value: unknown): unknown {
