@@ -64,7 +64,7 @@ def library(page: Page, title: str):
 
 
 def ask(page: Page, question: str):
-    page.get_by_role("textbox",name="Question").fill(question)
+    page.get_by_role("textbox", name="Question").fill(question)
     page.get_by_role("button", name="Ask", exact=True).click()
     turn = page.get_by_role("article", name=question).last
     expect(turn.get_by_role("button", name="Copy answer")).to_be_visible()
@@ -202,13 +202,13 @@ def test_a_full_disk_is_said_and_a_later_try_saves(home: Page, context: BrowserC
     devtools = context.new_cdp_session(page)
     devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 4 << 20})
     large = tmp_path / "Lease.txt"
-    large.write_text(NOTE + "\n" * (8 << 20))
+    large.write_text(NOTE + "\n" * (7 << 20))
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose files").click()
     chooser.value.set_files(large)
     expect(page.get_by_text("The disk is full.")).to_be_visible()
     devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/")})
-    page.get_by_role("button", name="Try again").click()
+    page.locator("#notices").get_by_role("button", name="Try again").click()
     expect(page.get_by_text("The disk is full.")).to_have_count(0)
     expect(library(page, "Lease")).to_be_visible()
     page.reload()
