@@ -25,7 +25,7 @@ WORDS = 0.35  # what having all words of the question adds to a cosine
 # The bounds were set on the sample notebook: 30 questions it answers, 12 it does not.
 ENOUGH = 0.5  # evidence that makes a passage an answer
 CLOSE = 0.42  # cosine of a passage or a sentence that does so without any shared word
-NEAR = 0.85  # of the best evidence, for a second passage to be quoted
+NEAR = 0.92  # of the best evidence, for a second passage to be quoted
 BELONGS = 0.55  # of the nearest sentence's score, for the one beside it to be quoted with it
 
 
