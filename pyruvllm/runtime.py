@@ -21,6 +21,7 @@ from .models import extractive
 from .models.citation import cited, kept, recited
 from .routing.router import PolicyRouter
 from .storage import check, open_driver
+from .storage.driver import Driver
 from .types import Answer, ErrorInfo, Hit, Latency, Metadata, RoutingDecision, Source
 
 Stage = Callable[[str, int, int], None]  # (what is being done, done, total)
@@ -46,8 +47,7 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     driver = await open_driver(str(name), readonly=readonly)
     try:
         embedder = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
-        memory = await UnifiedMemory.open(driver, embedder, config, progress=lambda done, total: step("memory", done, total))
-        return RuvLLM(memory)
+        return RuvLLM(await _memory(driver, embedder, config, lambda done, total: step("memory", done, total)))
     except BaseException:
         await driver.close()
         raise
@@ -175,7 +175,7 @@ class RuvLLM:
         await self.flush()
         await self.memory.driver.replace(image, check)
         await self.witness.close()
-        self._attach(await UnifiedMemory.open(self.memory.driver, self.memory.embedder, self.config))
+        self._attach(await _memory(self.memory.driver, self.memory.embedder, self.config))
 
     async def flush(self) -> None:
         """Returns when every answer given so far, with its witness entry, survives a crash."""
@@ -271,6 +271,17 @@ class AnswerStream:
             )
         )
         return True
+
+
+async def _memory(
+    driver: Driver, embedder: Embedder, config: Config, progress: Callable[[int, int], None] | None = None
+) -> UnifiedMemory:
+    """The memory in that database; what was embedded by another model is embedded anew from its text first."""
+    memory = await UnifiedMemory.open(driver, embedder, config, progress=progress)
+    for collection in memory.collections():
+        if memory.writable and collection.space not in (None, embedder.space.key):
+            await memory.reembed(collection.name, progress)
+    return memory
 
 
 class _Watch:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pyruvllm.errors import ConfigError, CorruptError, NotFoundError
+from tests.contracts.stores import WordEmbedder
 
 NOTES = {
     "Annika: engine": "The engine of the Annika ran hot twice. The impeller had lost two of its six blades. A new impeller fixed it.",
@@ -130,6 +131,15 @@ class RuntimeContract:
         await llm.restore(image)
         assert len(llm.documents.list()) == len(NOTES)
         assert (await llm.ask("When does the lease end?")).sources[0].title == "Lease"
+
+    async def test_what_another_model_embedded_is_embedded_anew(self, open_llm):
+        llm = await open_llm(embedder=WordEmbedder())
+        await self.told(llm)
+        await llm.close()
+        llm = await open_llm()
+        assert {c.space for c in llm.memory.collections()} == {llm.memory.embedder.space.key}
+        answer = await llm.ask("Which nuts can my nephew not eat?")
+        assert answer.sources[0].title == "Jonas" and answer.sources[0].why.similarity > 0.5
 
     async def test_a_second_opening_reads_only_and_still_answers(self, open_llm):
         writer = await open_llm()
