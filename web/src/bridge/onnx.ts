@@ -34,6 +34,7 @@ export async function createSession(path: string, progress?: Progress | null, sh
   let session: InferenceSession;
   try {
     session = await InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+    delete env.wasm.wasmBinary; // compiled by now, and 14 MB
   } catch (error) {
     throw failure(`${path} is no model that onnxruntime-web ${env.versions.web} can run: ${message(error)}`, error);
   }
