@@ -210,7 +210,7 @@ class AnswerStream:
         request, started, watch = clock.new_id(), clock.now_ms(), _Watch(clock.elapsed_ms)
         query: np.ndarray | None = None
         hits: Sequence[Hit] = ()
-        routing = llm.router.route()
+        routing: RoutingDecision | None = None
         made: extractive.Composition | None = None
         try:
             query = (await llm.memory.embedder.embed([self.text]))[0]
@@ -242,7 +242,7 @@ class AnswerStream:
         query: np.ndarray | None,
         hits: Sequence[Hit],
         made: extractive.Composition | None,
-        routing: RoutingDecision,
+        routing: RoutingDecision | None,
         latency: Latency,
         error: ErrorInfo | None,
     ) -> bool:
@@ -262,7 +262,7 @@ class AnswerStream:
                 query=self.text,
                 query_embedding=query,
                 response_embedding=made.vector if made else None,
-                routing_decision=routing,
+                routing_decision=routing or llm.router.route(),
                 model_used=made.kind if made else "none",
                 latency=latency,
                 context_doc_ids=tuple(hit.id for hit in hits),
