@@ -30,13 +30,15 @@ def kept(kind: str, sources: Sequence[Source]) -> Metadata:
 def recited(metadata: Metadata, memory: "UnifiedMemory") -> tuple[Source, ...]:
     """The sources of a turn whose passages are still there, under the numbers they had."""
     sources = []
-    for kept in metadata["sources"]:
+    for reference in metadata["sources"]:
         try:
-            record = memory.get(kept["id"])
+            record = memory.get(reference["id"])
         except NotFoundError:
             continue
-        why = Why(**kept["why"] | {"terms": tuple(kept["why"]["terms"]), "graph": tuple(kept["why"]["graph"])})
-        sources.append(_source(kept["number"], record, kept["score"], why, tuple((start, end) for start, end in kept["highlight"])))
+        why = Why(**reference["why"] | {"terms": tuple(reference["why"]["terms"]), "graph": tuple(reference["why"]["graph"])})
+        sources.append(
+            _source(reference["number"], record, reference["score"], why, tuple((start, end) for start, end in reference["highlight"]))
+        )
     return tuple(sources)
 
 

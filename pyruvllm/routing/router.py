@@ -1,9 +1,8 @@
 """Which model answers a request, and with which settings."""
 
+from ..memory.parameters import MODELS
 from ..memory.policy import PolicyStore
 from ..types import RoutingDecision
-
-MODELS = ("350M", "700M", "1.2B", "2.6B")
 
 
 class PolicyRouter:

@@ -68,8 +68,8 @@ async def remember(emit, items):
             emit({"type": "progress", "label": item["title"], "done": done, "total": total, "item": place, "items": len(items)})
 
         try:
-            source = item["text"] if "text" in item else bytes(item["bytes"])
-            documents.append(asdict(await llm.remember(source, title=item["title"], media_type=item.get("media_type"), progress=progress)))
+            document = await llm.remember(item["text"], title=item["title"], media_type=item["media_type"], progress=progress)
+            documents.append(asdict(document))
         except StorageError:
             raise
         except RuvLLMError as error:
