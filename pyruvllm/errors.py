@@ -12,6 +12,9 @@
     ├── EmbeddingError
     │   ├── ModelError         a model file that is missing, truncated or not what its hash says
     │   └── SpaceError         a vector from another embedding space than the collection's
+    ├── KernelError            a kernel that cannot be read, loaded or run
+    │   ├── PackError          a pack of kernels that is refused: which check failed; what served before still serves
+    │   └── OperandError       an argument of an operation that cannot be              (also a ValueError)
     └── MemoryStoreError
         ├── NotFoundError      no such record                                      (also a KeyError)
         ├── DuplicateError     an id that is taken                                 (also a ValueError)
@@ -69,6 +72,18 @@ class ModelError(EmbeddingError):
 
 
 class SpaceError(EmbeddingError):
+    pass
+
+
+class KernelError(RuvLLMError):
+    pass
+
+
+class PackError(KernelError):
+    pass
+
+
+class OperandError(KernelError, ValueError):
     pass
 
 

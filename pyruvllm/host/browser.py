@@ -19,6 +19,13 @@ from .. import errors as kinds
 from ..errors import HostError, ModelError, RuvLLMError
 from .base import Progress
 
+# The smallest modules that need a feature: one function whose body is, in WAT, what stands beside it.
+_HEAD = b"\0asm\1\0\0\0\1\4\1`\0\0\3\2\1\0\n"
+PROBES = {
+    "simd128": _HEAD + b"\x09\1\7\0A\0\xfd\x0f\x1a\x0b",  # i32.const 0  i8x16.splat  drop
+    "relaxed-simd": _HEAD + b"\x10\1\x0e\0A\0\xfd\x0fA\0\xfd\x0f\xfd\x80\2\x1a\x0b",  # two splats  i8x16.relaxed_swizzle  drop
+}
+
 
 class BrowserHost:
     name = "browser"
@@ -74,6 +81,17 @@ class BrowserHost:
     def memory_bytes(self) -> int | None:
         """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""
         return pyodide_js._module.HEAPU8.byteLength
+
+    def wasm_features(self) -> frozenset[str]:
+        """Of "simd128" and "relaxed-simd", those that this engine compiles."""
+        return frozenset(name for name, probe in PROBES.items() if js.WebAssembly.validate(self.to_js(probe)))
+
+    def wasm_exports(self, path: str) -> Any | None:
+        """The exports of a side module that was loaded from this path; None where Pyodide keeps them to itself."""
+        try:
+            return pyodide_js._module.LDSO.loadedLibsByName.as_object_map()[path].exports
+        except (AttributeError, KeyError, TypeError):  # not part of Pyodide's interface
+            return None
 
 
 class BrowserOnnxSession:
