@@ -21,6 +21,7 @@ class Call(Protocol):
 
     kernel: Kernel
     values: dict[str, Any]
+    placed: int  # how often an operand was put elsewhere
 
     def set(self, **changes: Any) -> None:
         """Gives other arguments. Raises OperandError, and then nothing changed."""
@@ -60,6 +61,7 @@ class ReferenceCall:
         self.kernel = kernel
         kernel.operation.check_each(values)
         self.values = dict(values)
+        self.placed = 0
         self._scratch = {operand.name for operand in kernel.operation.operands if operand.mode == "scratch"}
         self._absent = {operand.name: None for operand in kernel.operation.operands if operand.optional}
 
@@ -95,6 +97,7 @@ class CompiledCall:
         operation, memory = kernel.operation, kernel.memory
         operation.check_each(values)
         self.values: dict[str, Any] = {}
+        self.placed = 0
         self.struct = memory.empty(operation.size, np.uint8)
         self.struct[:] = 0
         self.address = memory.address(self.struct)
@@ -130,6 +133,7 @@ class CompiledCall:
 
     def _place(self, operand: Operand, array: np.ndarray | None) -> None:
         self._copies.pop(operand.name, None)
+        self.placed += 1
         if array is None:
             _SPAN.pack_into(self.struct, operand.offset, 0, 0)
             return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from downloads import pyodide_file
 from environment import PYTHON
+from kernels import kernels
 from steps import BUILD, DIST, ROOT, WEB, Failure, once, put, say
 
 CORE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
@@ -16,6 +17,7 @@ SOURCES = [ROOT / "hnsw_pure", ROOT / "pyruvllm", ROOT / "pyproject.toml", ROOT 
 
 def wheel() -> Path:
     """The project's wheel, pure Python, in dist/."""
+    kernels()
     once("wheel", SOURCES, make_wheel)
     return next((ROOT / "dist").glob("pyruvllm-*-py3-none-any.whl"))
 

@@ -11,6 +11,7 @@ import time
 
 import assemble
 import environment
+import kernels
 import suites
 from distribution import wheel
 from serve import open_server
@@ -44,6 +45,7 @@ def parse() -> argparse.Namespace:
     bench = command("bench", bench_, "measure: all of tests/bench, or one by name; JSON in tests/bench/out")
     bench.add_argument("name", nargs="?")
     command("wheel", lambda options: locked(environment.python, wheel), "build the wheel into dist/")
+    command("kernels", lambda options: locked(kernels.kernels), "compile and sign the kernels into pyruvllm/kernels/packs")
     command("web", lambda options: locked(assemble.site), "build the page into web/dist")
     command("model", lambda options: locked(assemble.model), "build the embedding model")
     command("lock", lambda options: relock(), "renew web/build/requirements.lock")
@@ -122,11 +124,11 @@ def relock() -> None:
 
 
 def clean(options: argparse.Namespace) -> None:
-    for path in (BUILD, DIST, ROOT / "dist", ROOT / ".venv", WEB / "node_modules", ROOT / "tests" / "bench" / "out"):
+    for path in (BUILD, DIST, kernels.PACKS, ROOT / "dist", ROOT / ".venv", WEB / "node_modules", ROOT / "tests" / "bench" / "out"):
         shutil.rmtree(path, ignore_errors=True)
     for name in (".pytest_cache", ".ruff_cache", ".hypothesis"):
         shutil.rmtree(ROOT / name, ignore_errors=True)
-    for package in ("hnsw_pure", "pyruvllm", "tests", "web/build"):
+    for package in ("hnsw_pure", "pyruvllm", "tests", "wasm_kernels", "web/build"):
         for path in (ROOT / package).rglob("__pycache__"):
             shutil.rmtree(path, ignore_errors=True)
     say(f"Removed what was built. Downloads are kept in {CACHE}; remove that folder too to free all of it.")

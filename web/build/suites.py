@@ -13,6 +13,7 @@ from pathlib import Path
 import assemble
 import environment
 from distribution import lane_wheels
+from kernels import kernels
 from steps import BUILD, DIST, ROOT, WEB, Failure, once, say
 
 Command = list[str | Path]
@@ -89,7 +90,7 @@ def browser() -> None:
 SUITES: dict[str, tuple[Callable[[Sequence[str]], list[Command]], list[Callable[[], object]]]] = {
     "lint": (lint, [environment.python]),
     "types": (types, [environment.packages]),
-    "unit": (unit, [environment.python, assemble.model]),
+    "unit": (unit, [environment.python, assemble.model, kernels]),
     "web": (web, [web_tests]),
     "node": (node, [inside_pyodide]),
     "chromium": (chromium, [inside_pyodide, browser]),
