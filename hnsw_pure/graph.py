@@ -10,78 +10,9 @@ deleted around it. Malkov and Yashunin (2018) leave that to chance; here it is a
 
 import numpy as np
 
+from .arrays import Empty, grown, placed
+from .layers import Layer, Towers, UpperLayer
 from .segments import Ledger
-
-
-class Layer:
-    """The ground layer: the list of slot s is row s of `links` (capacity, width) int32, padded at its end with -1."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.links = np.empty((0, width), np.int32)
-
-    def reserve(self, capacity: int) -> None:
-        self.links = _grown(self.links, capacity)
-
-    def lists(self, slots: np.ndarray) -> np.ndarray:
-        """Neighbours of slots (n,), (n, width) int32, padded with -1."""
-        return self.links[slots]
-
-    def list(self, slot: int) -> np.ndarray:
-        """Neighbours of one slot, (degree,) int32."""
-        held = self.lists(slot)
-        return held[held >= 0]
-
-    def assign(self, slot: int, neighbours: np.ndarray) -> None:
-        row = self.lists(slot)  # a view
-        row[: len(neighbours)] = neighbours
-        row[len(neighbours) :] = -1
-
-    def append(self, slots: np.ndarray, places: np.ndarray, neighbours: np.ndarray) -> None:
-        """Writes neighbours (n,) at places (n,) of the lists of slots (n,)."""
-        self.links[slots, places] = neighbours
-
-    def holders(self, dead: np.ndarray) -> np.ndarray:
-        """Slots whose lists name a dead one; `dead` is a mask over slots whose last entry, where -1 looks, is False."""
-        return np.flatnonzero(dead[self.links].any(axis=1))
-
-
-class UpperLayer(Layer):
-    """A layer of few nodes: `row` (capacity,) int32 says in which row of `links` a slot's list is, -1 where it has none."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
-        self.row = np.empty(0, np.int32)
-
-    def reserve(self, capacity: int) -> None:
-        self.row = _grown(self.row, capacity)
-
-    def members(self) -> np.ndarray:
-        """Slots on this layer, ascending, (n,) int64."""
-        return np.flatnonzero(self.row >= 0)
-
-    def enrol(self, slots: np.ndarray) -> None:
-        """Gives slots (n,) empty lists, in rows that deleted members left where there are any."""
-        used = np.zeros(len(self.links), bool)
-        used[self.row[self.row >= 0]] = True
-        free = np.flatnonzero(~used)[: len(slots)]
-        fresh = np.arange(len(self.links), len(self.links) + len(slots) - len(free))
-        self.row[slots] = np.concatenate((free, fresh))
-        self.links = _grown(self.links, len(self.links) + len(fresh))
-
-    def expel(self, slots: np.ndarray) -> None:
-        self.links[self.row[slots]] = -1
-        self.row[slots] = -1
-
-    def lists(self, slots: np.ndarray) -> np.ndarray:
-        return self.links[self.row[slots]]
-
-    def append(self, slots: np.ndarray, places: np.ndarray, neighbours: np.ndarray) -> None:
-        self.links[self.row[slots], places] = neighbours
-
-    def holders(self, dead: np.ndarray) -> np.ndarray:
-        members = self.members()
-        return members[dead[self.lists(members)].any(axis=1)]
 
 
 class Graph:
@@ -90,16 +21,19 @@ class Graph:
     levels  (capacity,) int8: highest layer of a slot, -1 where it is not in the graph
     parent  (capacity,) int32: in the tree; -1 for the root and for slots that are not in the graph
     layers  the ground first, with 2 m links a node, m on the others
+    towers  where the lists of the layers above the ground are
     entry   the slot where searches begin, on the highest layer; -1 when empty
     """
 
-    def __init__(self, m: int, seed: int, ledger: Ledger) -> None:
+    def __init__(self, m: int, seed: int, ledger: Ledger, empty: Empty = np.empty) -> None:
         self.m = m
         self.seed = seed
         self.ledger = ledger
-        self.levels = np.empty(0, np.int8)
-        self.parent = np.empty(0, np.int32)
-        self.layers: list[Layer] = [Layer(2 * m)]
+        self._empty = empty
+        self.levels = empty(0, np.int8)
+        self.parent = empty(0, np.int32)
+        self.layers: list[Layer] = [Layer(2 * m, empty)]
+        self.towers = Towers(m, empty)
         self.entry = -1
 
     @property
@@ -123,21 +57,17 @@ class Graph:
 
     def reserve(self, capacity: int) -> None:
         """Makes room for slots 0 ... capacity - 1."""
-        self.levels = _grown(self.levels, capacity)
-        self.parent = _grown(self.parent, capacity)
-        for layer in self.layers:
-            layer.reserve(capacity)
+        self.levels = grown(self._empty, self.levels, capacity, -1)
+        self.parent = grown(self._empty, self.parent, capacity, -1)
+        self.ground.reserve(capacity)
+        self.towers.reserve(capacity)
 
     def enrol(self, slots: np.ndarray, levels: np.ndarray) -> None:
         """Takes slots (n,) in at levels (n,), with empty lists, and sets the entry point."""
-        while len(self.layers) <= levels.max():
-            self.layers.append(UpperLayer(self.m))
-            self.layers[-1].reserve(len(self.levels))
+        self._raise(int(levels.max()))
         self.levels[slots] = levels
-        for level, layer in enumerate(self.upper, 1):
-            on_it = slots[levels >= level]
-            if len(on_it):
-                layer.enrol(on_it)
+        tall = levels > 0
+        self.towers.enrol(slots[tall], levels[tall])
         self._choose_entry()
         self.touch_all(slots)
 
@@ -145,10 +75,8 @@ class Graph:
         """Removes slots (n,) whose links are repaired and whose children have other parents. Empty layers go too."""
         self.touch_all(slots)
         self.ground.links[slots] = -1
-        for level, layer in enumerate(self.upper, 1):
-            on_it = slots[self.levels[slots] >= level]
-            if len(on_it):
-                layer.expel(on_it)
+        tall = slots[self.levels[slots] > 0]
+        self.towers.expel(tall, self.levels[tall])
         self.levels[slots] = -1
         self.parent[slots] = -1
         self._choose_entry()
@@ -156,13 +84,12 @@ class Graph:
 
     def restore(self, levels: np.ndarray, upper: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Takes over the levels (capacity,), and per upper layer its slots (n,) and their lists (n, m), of a saved graph."""
-        self.levels = levels
-        for slots, lists in upper:
-            layer = UpperLayer(self.m)
-            layer.reserve(len(levels))
-            layer.row[slots] = np.arange(len(slots))
-            layer.links = lists
-            self.layers.append(layer)
+        self.levels = placed(self._empty, levels)
+        tall = np.flatnonzero(levels > 0)
+        self.towers.enrol(tall, levels[tall])
+        self._raise(len(upper))
+        for layer, (slots, lists) in zip(self.upper, upper, strict=True):
+            self.towers.links[layer.rows(slots)] = lists
         self._choose_entry()
 
     def touch(self, level: int, slots: np.ndarray) -> None:
@@ -211,13 +138,10 @@ class Graph:
         new = np.full(len(self.levels) + 1, -1, np.int32)  # one more, so that -1 stays -1
         new[live] = np.arange(len(live))
         self.touch_all(np.arange(len(self.levels)))
-        self.levels = self.levels[live]
-        self.parent = new[self.parent[live]]
-        self.ground.links = new[self.ground.links[live]]
-        for layer in self.upper:
-            rows = layer.row[live]
-            layer.links = new[layer.links[rows[rows >= 0]]]
-            layer.row = np.where(rows >= 0, np.cumsum(rows >= 0) - 1, -1).astype(np.int32)
+        self.levels = placed(self._empty, self.levels[live])
+        self.parent = placed(self._empty, new[self.parent[live]])
+        self.ground.renumber(live, new)
+        self.towers.renumber(live, new, self.levels.astype(np.int64))
         self._choose_entry()
 
     def fault(self, live: np.ndarray) -> str | None:
@@ -249,15 +173,10 @@ class Graph:
             ancestors = np.where(ancestors >= 0, ancestors[ancestors], -1)
         return "the tree has a cycle" if (ancestors >= 0).any() else None
 
+    def _raise(self, height: int) -> None:
+        """Makes layers up to `height`, where there are fewer."""
+        self.layers += [UpperLayer(self.m, level, self) for level in range(len(self.layers), height + 1)]
+
     def _choose_entry(self) -> None:
         top = int(np.argmax(self.levels)) if len(self.levels) else -1
         self.entry = top if top >= 0 and self.levels[top] >= 0 else -1
-
-
-def _grown(array: np.ndarray, length: int) -> np.ndarray:
-    """The array (n, ...) with at least `length` rows, the new ones -1; half as much again, so that growing is seldom."""
-    if length <= len(array):
-        return array
-    grown = np.full((max(length, len(array) * 3 // 2), *array.shape[1:]), -1, array.dtype)
-    grown[: len(array)] = array
-    return grown

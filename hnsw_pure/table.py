@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from .arrays import Empty, grown, placed
 from .errors import DuplicateIdError, InvalidIdError, ParameterError, UnknownIdError
 from .metric import Metric
 from .segments import Ledger
@@ -19,13 +20,14 @@ class VectorTable:
     halves   (capacity,) float32 under l2, else None
     """
 
-    def __init__(self, metric: Metric, ledger: Ledger) -> None:
+    def __init__(self, metric: Metric, ledger: Ledger, empty: Empty = np.empty) -> None:
         self.metric = metric
         self.ledger = ledger
+        self._empty = empty
         self.top = 0
-        self.ids = np.empty(0, np.int64)
-        self.vectors = np.empty((0, metric.dim), np.float32)
-        self.halves = metric.halves(self.vectors)
+        self.ids = empty(0, np.int64)
+        self.vectors = empty((0, metric.dim), np.float32)
+        self.halves = empty(0, np.float32) if metric.name == "l2" else None
         self._slots: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -95,32 +97,27 @@ class VectorTable:
         """Moves what is live to the front and gives memory back. Returns the slots (n,) that became 0 ... n - 1."""
         live = self.live()
         self._touch(np.arange(self.top))
-        self.ids = self.ids[live]
-        self.vectors = self.vectors[live]
-        self.halves = None if self.halves is None else self.halves[live]
+        self.ids = placed(self._empty, self.ids[live])
+        self.vectors = placed(self._empty, self.vectors[live])
+        self.halves = None if self.halves is None else placed(self._empty, self.halves[live])
         self.top = len(live)
         self._slots = dict(zip(self.ids.tolist(), range(self.top), strict=True))
         return live
 
     def restore(self, ids: np.ndarray, vectors: np.ndarray) -> None:
         """Takes over ids (top,) with -1 where free, and their prepared vectors (top, dim), of a saved index."""
-        self.ids = ids
-        self.vectors = vectors
-        self.halves = self.metric.halves(vectors)
+        self.ids = placed(self._empty, ids)
+        self.vectors = placed(self._empty, vectors)
+        self.halves = None if self.halves is None else placed(self._empty, self.metric.halves(vectors))
         self.top = len(ids)
         self._slots = {id: slot for slot, id in enumerate(ids.tolist()) if id >= 0}
 
     def _reserve(self, capacity: int) -> None:
-        held = len(self.ids)
-        if capacity <= held:
-            return
-        grown = max(capacity, held + held // 2, 64)
-        self.ids = np.concatenate((self.ids, np.full(grown - held, -1, np.int64)))
-        vectors = np.zeros((grown, self.metric.dim), np.float32)
-        vectors[:held] = self.vectors
-        self.vectors = vectors
+        capacity = capacity if capacity <= len(self.ids) else max(capacity, 64)
+        self.ids = grown(self._empty, self.ids, capacity, -1)
+        self.vectors = grown(self._empty, self.vectors, capacity, 0)
         if self.halves is not None:
-            self.halves = np.concatenate((self.halves, np.zeros(grown - held, np.float32)))
+            self.halves = grown(self._empty, self.halves, capacity, 0)
 
     def _touch(self, slots: np.ndarray) -> None:
         self.ledger.touch("ids", slots)

@@ -59,7 +59,7 @@ def test_every_node_is_reached_whatever_goes(seed, m, kind, batch):
 def test_links_are_bounded_and_levels_thin_out():
     index, _ = built(3000, M=8)
     graph = index._graph
-    assert [layer.links.shape[1] for layer in graph.layers] == [16] + [8] * len(graph.upper)
+    assert [layer.lists(graph.entry).shape[-1] for layer in graph.layers] == [16] + [8] * len(graph.upper)
     sizes = [int((graph.levels >= level).sum()) for level in range(len(graph.layers))]
     assert sizes[0] == 3000 and 3000 / 16 < sizes[1] < 3000 / 4 and graph.levels[graph.entry] == len(graph.upper)
 
