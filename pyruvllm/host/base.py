@@ -25,6 +25,12 @@ class Host(Protocol):
         With ``sha256`` (hex) a file that differs is refused with ModelError. HostError where there is no onnxruntime.
         """
 
+    async def verify_ed25519(self, public_key: bytes, signature: bytes, message: bytes) -> bool | None:
+        """Whether that key (32 bytes) signed the message so (64 bytes); None where this host cannot tell.
+
+        Browser: WebCrypto. Native: the package cryptography.
+        """
+
     def memory_bytes(self) -> int | None:
         """Memory held by this process or by the interpreter's heap; None where the host does not tell."""
 

@@ -78,6 +78,17 @@ class BrowserHost:
             except HostError as error:
                 raise ModelError(f"{path} did not load: {error}") from error
 
+    async def verify_ed25519(self, public_key: bytes, signature: bytes, message: bytes) -> bool | None:
+        subtle = getattr(getattr(js, "crypto", None), "subtle", None)
+        if subtle is None:  # as in pages that came over plain HTTP
+            return None
+        algorithm = self.to_js({"name": "Ed25519"})
+        try:
+            key = await subtle.importKey("raw", self.to_js(public_key), algorithm, False, self.to_js(["verify"]))
+            return bool(await subtle.verify(algorithm, key, self.to_js(signature), self.to_js(message)))
+        except JsException:  # an engine without Ed25519, or one that refuses the key
+            return None
+
     def memory_bytes(self) -> int | None:
         """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""
         return pyodide_js._module.HEAPU8.byteLength

@@ -41,6 +41,20 @@ class NativeHost:
             raise ModelError(f"{self.locate(path)} is no ONNX model that onnxruntime {onnxruntime.__version__} can run: {error}") from error
         return NativeOnnxSession(session)
 
+    async def verify_ed25519(self, public_key: bytes, signature: bytes, message: bytes) -> bool | None:
+        try:
+            from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        except ImportError:
+            return None
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        except UnsupportedAlgorithm:
+            return None
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
     def memory_bytes(self) -> int | None:
         """Resident bytes of this process; None where the system has no /proc."""
         try:

@@ -65,7 +65,10 @@ def written(operations: Sequence[Operation], modules: Sequence[Path], features: 
 
 
 def read(content: bytes) -> Manifest:
-    """The inverse of ``written``. Raises PackError, naming the field that cannot be read."""
+    """The inverse of ``written``. Raises PackError, naming the field that cannot be read.
+
+    The ABI is looked at first: another one may describe its operations in other ways.
+    """
     field = "JSON"
     try:
         given = json.loads(content)
@@ -73,6 +76,8 @@ def read(content: bytes) -> Manifest:
         abi, name, version = given["abi"], given["name"], given["version"]
         if type(abi) is not int or type(name) is not str or type(version) is not int or version < 1:
             raise ValueError(f"{abi!r}, {name!r}, {version!r}")
+        if abi != ABI:
+            raise PackError(f"ABI: it was compiled for version {abi}, this is version {ABI}")
         field = "modules"
         modules = tuple(module(each) for each in given["modules"])
         field = "operations"
@@ -80,8 +85,12 @@ def read(content: bytes) -> Manifest:
         for name_, each in given["operations"].items():
             field = f"operation {name_}"
             operations[name_] = Operation(name_, **each)
-    except (ValueError, KeyError, TypeError, AttributeError, KernelError) as error:
-        raise PackError(f"{FILE} cannot be read at {field}: {error!r}") from None
+            if not all(text.isidentifier() for text in (name_, *operations[name_].kernels)):
+                raise ValueError(f"{[name_, *operations[name_].kernels]} are not all identifiers")
+    except PackError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError, KernelError) as error:
+        raise PackError(f"manifest: {FILE} cannot be read at {field}: {error!r}") from None
     return Manifest(abi, name, version, modules, operations)
 
 
