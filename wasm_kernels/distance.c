@@ -1,24 +1,100 @@
-#include <wasm_simd128.h>
-
 #include "distance.gen.h"
+#include "distance_score.h"
+#include "distance_topk.h"
 
-KERNEL(dot, dot) {
-  const f32 *query = DATA(const f32, a->query), *rows = DATA(const f32, a->rows);
-  f32 *scores = DATA(f32, a->scores);
-  const u32 dim = a->dim;
-  for (u32 i = 0; i < a->n; i++, rows += dim) {
-    v128_t s0 = wasm_f32x4_splat(0), s1 = s0, s2 = s0, s3 = s0;
-    u32 j = 0;
-    for (; j + 16 <= dim; j += 16) {
-      s0 = wasm_f32x4_add(s0, wasm_f32x4_mul(wasm_v128_load(rows + j), wasm_v128_load(query + j)));
-      s1 = wasm_f32x4_add(s1, wasm_f32x4_mul(wasm_v128_load(rows + j + 4), wasm_v128_load(query + j + 4)));
-      s2 = wasm_f32x4_add(s2, wasm_f32x4_mul(wasm_v128_load(rows + j + 8), wasm_v128_load(query + j + 8)));
-      s3 = wasm_f32x4_add(s3, wasm_f32x4_mul(wasm_v128_load(rows + j + 12), wasm_v128_load(query + j + 12)));
+// Scores of n rows, four at a time: those that `slots` names, or the first n. The last group is filled with its last row.
+INLINE i32 each(scorer score, question q, const i32 *slots, void *out, u32 n) {
+  u32 *to = out;
+  for (u32 i = 0; i < n; i += 4) {
+    four rows;
+    for (u32 lane = 0; lane < 4; lane++) {
+      u32 at = n - i > lane ? i + lane : n - 1;
+      rows.at[lane] = slots ? (u32)slots[at] : at;
     }
-    s0 = wasm_f32x4_add(wasm_f32x4_add(s0, s1), wasm_f32x4_add(s2, s3));
-    f32 sum = wasm_f32x4_extract_lane(s0, 0) + wasm_f32x4_extract_lane(s0, 1) + wasm_f32x4_extract_lane(s0, 2) + wasm_f32x4_extract_lane(s0, 3);
-    for (; j < dim; j++) sum += rows[j] * query[j];
-    scores[i] = sum;
+    v128_t found = score(q, rows);
+    if (n - i >= 4) {
+      wasm_v128_store(to + i, found);
+      continue;
+    }
+    to[i] = wasm_u32x4_extract_lane(found, 0);
+    if (n - i > 1) to[i + 1] = wasm_u32x4_extract_lane(found, 1);
+    if (n - i > 2) to[i + 2] = wasm_u32x4_extract_lane(found, 2);
   }
   return 0;
 }
+
+static int in_range(const i32 *slots, u32 n, u32 total) {
+  u32 bad = 0;
+  for (u32 i = 0; i < n; i++) bad |= (u32)slots[i] >= total;
+  return !bad;
+}
+
+// One operation over consecutive rows and its twin over rows that slots name.
+#define SCAN(op, kernel, score, result, ...) \
+  KERNEL(op, kernel) { return each(score, (question){DATA(const void, a->query), DATA(const void, a->rows), __VA_ARGS__}, 0, DATA(void, a->result), a->n); }
+
+#define GATHER(op, kernel, score, result, ...)                                                                   \
+  KERNEL(op, kernel) {                                                                                           \
+    const i32 *slots = DATA(const i32, a->slots);                                                                \
+    if (!in_range(slots, a->n, a->total)) return FAIL(INDEX, ARG_##op##_slots);                                  \
+    question q = {DATA(const void, a->query), DATA(const void, a->table), __VA_ARGS__};                          \
+    return each(score, q, slots, DATA(void, a->result), a->n);                                                   \
+  }
+
+#define BOTH(op, kernel, score, result, ...)       \
+  SCAN(op, kernel, score, result, __VA_ARGS__) \
+  GATHER(gather_##op, gather_##kernel, score, result, __VA_ARGS__)
+
+#define SCALES DATA(const f32, a->scales)
+#define LENGTH length_f32(DATA(const f32, a->query), a->dim)
+#define SQUARE dot_i8(DATA(const i8, a->query), DATA(const i8, a->query), a->dim)
+
+BOTH(dot, dot, dots, scores, 0, a->dim, 0, 0)
+BOTH(l2, l2, l2s, distances, 0, a->dim, 0, 0)
+BOTH(cosine, cosine, cosines, scores, 0, a->dim, LENGTH, 0)
+BOTH(dot_i8, dot_i8_extend, dots_i8, scores, SCALES, a->dim, a->query_scale, 0)
+BOTH(l2_i8, l2_i8, l2s_i8, distances, SCALES, a->dim, a->query_scale, SQUARE)
+BOTH(cosine_i8, cosine_i8, cosines_i8, scores, 0, a->dim, 0, SQUARE)
+BOTH(hamming, hamming_words, hammings_words, distances, 0, a->bytes, 0, 0)
+BOTH(hamming, hamming_simd, hammings_bytes, distances, 0, a->bytes, 0, 0)
+
+#define TOPK (topk){DATA(const u8, a->allowed), DATA(i32, a->slots), DATA(f32, a->scores), a->count, a->total, a->k}
+
+INLINE question ask_f32(const void *args, u32 query) {
+  const topk_scan_args *a = args;
+  const f32 *x = DATA(const f32, a->queries) + query * a->dim;
+  return (question){x, DATA(const void, a->rows), 0, a->dim, DATA(const f32, a->lengths)[query], 0};
+}
+
+KERNEL(topk_scan, topk_scan) {
+  const f32 *queries = DATA(const f32, a->queries);
+  f32 *lengths = DATA(f32, a->lengths);
+  for (u32 i = 0; i < a->count; i++) lengths[i] = length_f32(queries + i * a->dim, a->dim);
+  if (a->metric == DOT) return topk_of(TOPK, a, ask_f32, dots, as_is);
+  if (a->metric == L2) return topk_of(TOPK, a, ask_f32, l2s, negative);
+  return topk_of(TOPK, a, ask_f32, cosines, as_is);
+}
+
+INLINE question ask_i8(const void *args, u32 query) {
+  const topk_scan_i8_args *a = args;
+  const i8 *x = DATA(const i8, a->queries) + query * a->dim;
+  return (question){x, DATA(const void, a->rows), SCALES, a->dim, DATA(const f32, a->query_scales)[query], DATA(const i32, a->squares)[query]};
+}
+
+KERNEL(topk_scan_i8, topk_scan_i8) {
+  const i8 *queries = DATA(const i8, a->queries);
+  i32 *squares = DATA(i32, a->squares);
+  for (u32 i = 0; i < a->count; i++) squares[i] = dot_i8(queries + i * a->dim, queries + i * a->dim, a->dim);
+  if (a->metric == DOT) return topk_of(TOPK, a, ask_i8, dots_i8, as_is);
+  if (a->metric == L2) return topk_of(TOPK, a, ask_i8, l2s_i8, negative);
+  return topk_of(TOPK, a, ask_i8, cosines_i8, as_is);
+}
+
+INLINE question ask_code(const void *args, u32 query) {
+  const topk_scan_hamming_args *a = args;
+  return (question){DATA(const u8, a->queries) + query * a->bytes, DATA(const void, a->rows), 0, a->bytes, 0, 0};
+}
+
+KERNEL(topk_scan_hamming, topk_scan_hamming_words) { return topk_of(TOPK, a, ask_code, hammings_words, negative_count); }
+
+KERNEL(topk_scan_hamming, topk_scan_hamming_simd) { return topk_of(TOPK, a, ask_code, hammings_bytes, negative_count); }
