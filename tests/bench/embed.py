@@ -6,29 +6,11 @@ Milliseconds a text for a question, a sentence and a passage, alone and in lists
 and writes tests/bench/out/embed.json.
 """
 
-import asyncio
-import inspect
-import json
-import tempfile
-
-from playwright.sync_api import sync_playwright
-
+from tests.bench import hosts
 from tests.bench.report import report
-from tests.e2e.browser import FLAGS, chromium, serving
-
-LIMIT = 5 * 60 * 1000  # ms for everything in the browser
-
-# on the main thread of an empty page: nothing else runs there
-START = """async (source) => {
-  await import("./bridge.js");
-  const { loadPyodide } = await import("./pyodide/pyodide.mjs");
-  const python = await loadPyodide({ indexURL: new URL("./pyodide/", location.href).href });
-  await python.loadPackage(["numpy", "pyruvllm"]);
-  return await python.runPythonAsync(source);
-}"""
 
 
-async def measure():
+async def measure(given):
     """Runs on either host, so it imports for itself. Returns figures by name."""
     import statistics
     import time
@@ -71,23 +53,9 @@ async def measure():
     return figures
 
 
-def in_chromium() -> dict[str, float]:
-    source = inspect.getsource(measure) + "\nimport json\njson.dumps(await measure())\n"
-    with serving() as address, tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as profile, sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(profile, executable_path=chromium(), args=FLAGS)
-        try:
-            page = context.new_page()
-            page.set_default_timeout(LIMIT)
-            page.goto(f"{address}manifest.webmanifest")  # a file of the site that starts nothing of its own
-            return json.loads(page.evaluate(START, source))
-        finally:
-            context.close()
-
-
 def main() -> None:
-    native = asyncio.run(measure())
-    figures = {f"native: {name}": value for name, value in native.items()}
-    report("embed", figures | {f"Chromium: {name}": value for name, value in in_chromium().items()})
+    figures = {f"native: {name}": value for name, value in hosts.native(measure, {}).items()}
+    report("embed", figures | {f"Chromium: {name}": value for name, value in hosts.in_chromium(measure, {}).items()})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""Runs one measuring function on each host: native Python, Pyodide in Node, Pyodide in Chromium.
+
+The function is sent as source, so it imports for itself. It is a coroutine function that takes one dict of JSON and returns another.
+"""
+
+import asyncio
+import inspect
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.e2e.browser import FLAGS, chromium, serving
+
+Measure = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+LIMIT = 10 * 60  # seconds for everything on one host
+
+# on the main thread of an empty page: nothing else runs there
+START = """async ([source, given]) => {
+  await import("./bridge.js");
+  const { loadPyodide } = await import("./pyodide/pyodide.mjs");
+  const python = await loadPyodide({ indexURL: new URL("./pyodide/", location.href).href });
+  await python.loadPackage(["numpy", "pyruvllm"]);
+  python.globals.set("given", given);
+  return await python.runPythonAsync(source);
+}"""
+
+
+def source(measure: Measure) -> str:
+    return f"import json\n{inspect.getsource(measure)}\njson.dumps(await {measure.__name__}(json.loads(given)))\n"
+
+
+def native(measure: Measure, given: dict[str, Any]) -> dict[str, Any]:
+    return asyncio.run(measure(given))
+
+
+def node(measure: Measure, given: dict[str, Any], flags: tuple[str, ...] = ()) -> dict[str, Any]:
+    script = Path(__file__).with_name("node.mjs")
+    ask = json.dumps([source(measure), json.dumps(given)])
+    done = subprocess.run(["node", *flags, script], input=ask, capture_output=True, text=True, timeout=LIMIT, env={**os.environ})
+    if done.returncode:
+        raise RuntimeError(f"Node gave up:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_chromium(measure: Measure, given: dict[str, Any]) -> dict[str, Any]:
+    with serving() as address, tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(profile, executable_path=chromium(), args=FLAGS)
+        try:
+            page = context.new_page()
+            page.set_default_timeout(LIMIT * 1000)
+            page.goto(f"{address}manifest.webmanifest")  # a file of the site that starts nothing of its own
+            return json.loads(page.evaluate(START, [source(measure), json.dumps(given)]))
+        finally:
+            context.close()
