@@ -47,12 +47,18 @@ def build(out: Path, families: list[str]) -> list[Path]:
 
 
 def compiled(out: Path, family: str, variant: str) -> Path:
-    """One module. Exits with the compiler's words where it refuses."""
-    target = out / f"{family}.{variant}.wasm"
+    """One family's module."""
     with TemporaryDirectory() as folder:
         (Path(folder) / f"{family}.gen.h").write_text(declare.header(declare.operations(family)))
+        return module(HERE / f"{family}.c", out / f"{family}.{variant}.wasm", variant, Path(folder))
+
+
+def module(source: Path, target: Path, variant: str, *includes: Path) -> Path:
+    """A source compiled and linked into a side module. Exits with the compiler's words where it refuses."""
+    with TemporaryDirectory() as folder:
         cpu = "-mcpu=generic+simd128+bulk_memory+nontrapping_fptoint+sign_ext" + ("+relaxed_simd" if variant == "relaxed" else "")
-        zig([*COMPILE, cpu, "-I", folder, "-I", str(HERE), "-o", f"{folder}/k.o", str(HERE / f"{family}.c")])
+        places = [word for include in (*includes, HERE) for word in ("-I", str(include))]
+        zig([*COMPILE, cpu, *places, "-o", f"{folder}/k.o", str(source)])
         zig([*LINK, "-o", f"{folder}/k.wasm", f"{folder}/k.o"])
         part = target.with_name(target.name + ".part")
         part.write_bytes((Path(folder) / "k.wasm").read_bytes())
