@@ -1,0 +1,165 @@
+"""Products with quantised weights.
+
+A matrix of blocks is repacked at load into groups of four rows (``wasm_kernels/linear_q.h`` has the layouts); rows beyond the last are
+zero bytes. Nothing is lost: ``rows_q4_0`` of all indices gives what ``blocks.dequantize`` gives of the file's blocks.
+
+    y[b, r] = sum over c of rounded(x)[b, c] * W[r, c]
+
+with ``rounded`` below: what the kernels see of the activations. The sums are in float64 here, in the kernels exact within a block and
+in float32 over blocks.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...errors import OperandError
+from . import blocks as gguf
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    """float32 (batch, cols) to float64: per block of 32 columns d * q,
+    with d = max |x| / 127 and q = x (127 / max |x|) to nearest, ties to even.
+
+    A block whose values are all below 2**-100 is zero.
+    """
+    x = x.reshape(len(x), x.shape[1] // 32, 32)
+    most = np.abs(x).max(axis=2, keepdims=True, initial=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        small = most < np.float32(2.0**-100)
+        inverse = np.where(small, np.float32(0), np.float32(127) / most)
+        d = np.where(small, np.float32(0), most / np.float32(127))
+        q = np.rint(x * inverse)
+        return (d.astype(np.float64) * q).reshape(len(x), x.shape[1] * 32)
+
+
+def _grouped(rows: np.ndarray) -> np.ndarray:
+    """(rows, ...) to (groups, 4, ...), zeros behind the last row."""
+    out = np.zeros((-(-len(rows) // 4) * 4, *rows.shape[1:]), rows.dtype)
+    out[: len(rows)] = rows
+    return out.reshape(-1, 4, *rows.shape[1:])
+
+
+def _scales(values: np.ndarray) -> np.ndarray:
+    """(rows, n) to bytes (groups, n, 16): four float32."""
+    lanes = np.ascontiguousarray(_grouped(values.astype("<f4")).swapaxes(1, 2))
+    return lanes.view(np.uint8)
+
+
+def _chunks(q: np.ndarray, width: int) -> np.ndarray:
+    """(rows, n, columns) bytes to (groups, n, columns * 4): ``width`` columns of four rows beside each other."""
+    q = _grouped(q.reshape(*q.shape[:2], -1, width)).transpose(0, 2, 3, 1, 4)
+    return q.reshape(*q.shape[:2], -1)
+
+
+def _nibble_chunks(q: np.ndarray) -> np.ndarray:
+    """(rows, n, 32) of 0 ... 15 to (groups, n, 64)."""
+    return _chunks(q[:, :, :16] | q[:, :, 16:] << 4, 4)
+
+
+def _parts_q4_0(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
+    """The file's blocks, uint8 (blocks, bytes), to what a block of the layout holds, (groups, blocks, bytes) each."""
+    d, q = gguf.unpack_q4_0(data)
+    return _scales(d.reshape(rows, -1)), _nibble_chunks(q.reshape(rows, -1, 32))
+
+
+def _parts_q8_0(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
+    d, q = gguf.unpack_q8_0(data)
+    return _scales(d.reshape(rows, -1)), _chunks(np.ascontiguousarray(q).view(np.uint8).reshape(rows, -1, 32), 2)
+
+
+def _parts_q4_k(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
+    d, minima, q = gguf.unpack_q4_k(data)
+    return _scales(d.reshape(rows, -1)), _scales(minima.reshape(rows, -1)), _nibble_chunks(q.reshape(rows, -1, 32))
+
+
+def _parts_q6_k(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
+    d = np.ascontiguousarray(data[:, 208:]).view("<f2").astype(np.float32)
+    _, q = gguf.unpack_q6_k(data)
+    scales = _grouped(data[:, 192:208].reshape(rows, cols // 256 * 16)).swapaxes(1, 2)  # (groups, 16-column blocks, 4)
+    scales = scales.repeat(2, axis=2).reshape(len(scales), -1, 16)  # per 32 columns
+    levels = _chunks((q + 32).astype(np.uint8).reshape(rows, -1, 32), 4)
+    parts = np.concatenate([scales, levels], axis=2).reshape(len(levels), -1, 8 * 144)
+    return _scales(d.reshape(rows, -1)), parts
+
+
+def _laid(w: np.ndarray, rows: int, cols: int, columns: int, size: int) -> np.ndarray:
+    """(groups, blocks, bytes of a block)"""
+    shape = (-(-rows // 4), cols // columns, size)
+    return w.reshape(-1)[: int(np.prod(shape))].reshape(shape)
+
+
+def _lanes(scales: np.ndarray, rows: int) -> np.ndarray:
+    """The inverse of ``_scales``, (rows, n, 1)."""
+    lanes = np.ascontiguousarray(scales).view("<f4").swapaxes(1, 2)
+    return lanes.reshape(-1, lanes.shape[2], 1)[:rows]
+
+
+def _levels(chunks: np.ndarray, rows: int, width: int) -> np.ndarray:
+    """The inverse of ``_chunks``."""
+    q = chunks.reshape(*chunks.shape[:2], -1, 4, width).transpose(0, 3, 1, 2, 4)
+    return q.reshape(-1, chunks.shape[1], chunks.shape[2] // 4)[:rows]
+
+
+def _nibbles(chunks: np.ndarray, rows: int) -> np.ndarray:
+    both = _levels(chunks, rows, 4)
+    return np.concatenate([both & 15, both >> 4], axis=2).astype(np.float32)
+
+
+def _values_q4_0(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """The matrix, float32 (rows, cols)."""
+    laid = _laid(w, rows, cols, 32, 80)
+    return (_lanes(laid[:, :, :16], rows) * (_nibbles(laid[:, :, 16:], rows) - 8)).reshape(rows, cols)
+
+
+def _values_q4_k(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    laid = _laid(w, rows, cols, 32, 96)
+    d, minima = (_lanes(laid[:, :, at : at + 16], rows) for at in (0, 16))
+    return (d * _nibbles(laid[:, :, 32:], rows) - minima).reshape(rows, cols)
+
+
+def _values_q8_0(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    laid = _laid(w, rows, cols, 32, 144)
+    return (_lanes(laid[:, :, :16], rows) * _levels(laid[:, :, 16:], rows, 2).view(np.int8)).reshape(rows, cols)
+
+
+def _values_q6_k(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    laid = _laid(w, rows, cols, 256, 1168)
+    parts = laid[:, :, 16:].reshape(len(laid), -1, 144)
+    scales = parts[:, :, :16].reshape(len(laid), cols // 16, 4, 2)[:, :, :, 0].swapaxes(1, 2).reshape(-1, cols // 16)[:rows]
+    d = _lanes(laid[:, :, :16], rows).repeat(16, axis=1) * scales.view(np.int8)[:, :, None]
+    return (d * (_levels(parts[:, :, 16:], rows, 4).reshape(rows, -1, 16).astype(np.float32) - 32)).reshape(rows, cols)
+
+
+def _operations(
+    kind: str, parts: Callable[..., tuple[np.ndarray, ...]], values: Callable[..., np.ndarray]
+) -> tuple[Callable[..., None], ...]:
+    """The twins of repack_TYPE, rows_TYPE and linear_TYPE: ``parts`` makes the layout, ``values`` reads it."""
+
+    def repack(blocks: np.ndarray, w: np.ndarray, rows: int, cols: int) -> None:
+        if rows * cols:
+            data = blocks.reshape(-1)[: rows * gguf.row_bytes(kind, cols)].reshape(-1, gguf.BLOCKS[kind][1])
+            laid = np.concatenate(parts(data, rows, cols), axis=2).reshape(-1)
+            w.reshape(-1)[: laid.size] = laid
+
+    def matrix(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
+        return values(w, rows, cols) if rows * cols else np.zeros((rows, cols), np.float32)
+
+    def rows_of(w: np.ndarray, index: np.ndarray, y: np.ndarray, n: int, rows: int, cols: int) -> None:
+        chosen = index.reshape(-1)[:n]
+        if (chosen >= rows).any():
+            raise OperandError(f"rows_{kind}: index holds an index that is out of range for n {n}, rows {rows}, cols {cols}")
+        y.reshape(-1)[: n * cols] = matrix(w, rows, cols)[chosen].reshape(-1)
+
+    def linear(x: np.ndarray, w: np.ndarray, y: np.ndarray, batch: int, rows: int, cols: int, first: int, count: int) -> None:
+        seen = rounded(x.reshape(-1)[: batch * cols].reshape(batch, cols))
+        some = matrix(w, rows, cols)[first : first + count].astype(np.float64)
+        y.reshape(-1)[: batch * rows].reshape(batch, rows)[:, first : first + count] = seen @ some.T
+
+    return repack, rows_of, linear
+
+
+repack_q4_0, rows_q4_0, linear_q4_0 = _operations("q4_0", _parts_q4_0, _values_q4_0)
+repack_q4_k, rows_q4_k, linear_q4_k = _operations("q4_k", _parts_q4_k, _values_q4_k)
+repack_q8_0, rows_q8_0, linear_q8_0 = _operations("q8_0", _parts_q8_0, _values_q8_0)
+repack_q6_k, rows_q6_k, linear_q6_k = _operations("q6_k", _parts_q6_k, _values_q6_k)

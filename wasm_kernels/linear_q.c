@@ -1,0 +1,22 @@
+#include "linear_q.gen.h"
+#include "linear_q_layout.h"
+
+// The three operations of one type.
+#define QUANTISED(name, type)                                                                                            \
+  KERNEL(repack_##name, repack_##name) {                                                                                 \
+    return repack(DATA(const u8, a->blocks), DATA(u8, a->w), a->rows, a->cols, type);                                    \
+  }                                                                                                                      \
+  KERNEL(rows_##name, rows_##name) {                                                                                     \
+    u32 refused = widen_rows(DATA(const u8, a->w), DATA(const u32, a->index), DATA(f32, a->y), a->n, a->rows, a->cols, type); \
+    return refused ? FAIL(INDEX, ARG_rows_##name##_index) : 0;                                                           \
+  }                                                                                                                      \
+  KERNEL(linear_##name, linear_##name) {                                                                                 \
+    const product p = {DATA(const f32, a->x), DATA(const u8, a->w), DATA(f32, a->y), DATA(record, a->room),              \
+                       a->batch,              a->rows,              a->cols,         a->first,       a->count};          \
+    return multiply(&p, type);                                                                                           \
+  }
+
+QUANTISED(q4_0, Q4_0)
+QUANTISED(q4_k, Q4_K)
+QUANTISED(q8_0, Q8_0)
+QUANTISED(q6_k, Q6_K)
