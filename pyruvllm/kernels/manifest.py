@@ -85,8 +85,9 @@ def read(content: bytes) -> Manifest:
         for name_, each in given["operations"].items():
             field = f"operation {name_}"
             operations[name_] = Operation(name_, **each)
-            if not all(text.isidentifier() for text in (name_, *operations[name_].kernels)):
-                raise ValueError(f"{[name_, *operations[name_].kernels]} are not all identifiers")
+            names = (name_, operations[name_].family, *operations[name_].kernels)
+            if not all(text.isidentifier() for text in names):
+                raise ValueError(f"{names} are not all identifiers")
     except PackError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError, KernelError) as error:

@@ -40,7 +40,10 @@ def read(content: bytes) -> Signature:
         raise PackError(f"signature: {FILE} cannot be read: {error!r}") from None
     if algorithm != ALGORITHM or type(key) is not str or len(signature) != 64:
         raise PackError(f"signature: {FILE} is no {ALGORITHM} signature of 64 bytes with the id of its key")
-    return Signature(key, signature)
+    found = Signature(key, signature)
+    if written(found) != content:  # one signature, one file: base64 alone has several ways to end
+        raise PackError(f"signature: {FILE} is not written as it is made")
+    return found
 
 
 async def check(message: bytes, signature: Signature, keys: Mapping[str, bytes]) -> None:
