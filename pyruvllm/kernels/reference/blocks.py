@@ -28,9 +28,10 @@ LIMIT = 65504.0  # the largest float16: beyond it nothing is quantised
 MOST_IMPORTANCE = 1e6
 
 # How many steps of the level grid the range of a sub-block is cut into, one candidate each; the first best is kept.
-AFFINE_STEPS = np.arange(13.5, 17.5, 0.25, dtype=np.float32)  # of 15 that a nibble has
-SCALE_STEPS = np.arange(30.0, 34.5, 0.5, dtype=np.float32)  # of 32 on the side of the largest value
+AFFINE_STEPS = np.arange(13.0, 17.0, 0.25, dtype=np.float32)  # of 15 that a nibble has
+SCALE_STEPS = np.arange(27.5, 33.5, 0.5, dtype=np.float32)  # of 32 on the side of the largest value
 
+_TINY = np.float32(1e-36)
 _PIECE = 1 << 16  # values worked on at once, so that temporaries stay in the cache
 
 
@@ -240,8 +241,8 @@ def _fit_affine(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
     so gains are compared.
     """
     bottom, top = np.minimum(x.min(axis=1), 0), x.max(axis=1)
-    spread = np.maximum(top - bottom, 0)
-    scale, low, best = spread / np.float32(15), -bottom, np.zeros(len(x), np.float32)
+    spread = (top - bottom) + np.float32(0)  # no -0, here and below: its sign would be stored
+    scale, low, best = spread / np.float32(15), np.float32(0) - bottom, np.zeros(len(x), np.float32)
     shifted = x - bottom[:, None]
     weighted = weights * x
     sw, sx = _sum(weights), _sum(weighted)
@@ -256,7 +257,7 @@ def _fit_affine(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
             slope, offset = np.where(alone, sxq / sqq, slope), np.where(alone, np.float32(0), offset)
             gain = slope * sxq + offset * sx
             better = (gain > best) & (slope > 0)
-        scale, low, best = np.where(better, slope, scale), np.where(better, -offset, low), np.where(better, gain, best)
+        scale, low, best = np.where(better, slope, scale), np.where(better, np.float32(0) - offset, low), np.where(better, gain, best)
     return scale, low
 
 
@@ -277,10 +278,9 @@ def _fit_scale(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _inverse(x: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """1 / x, and 0 where what is stored of it is 0 or its inverse is beyond float32."""
-    with np.errstate(divide="ignore"):
-        inverse = np.float32(1) / x
-    return np.where((stored == 0) | np.isinf(inverse), np.float32(0), inverse)
+    """1 / x, and 0 where what is stored of it is 0 or x is so small that the inverse, in steps of a grid, would leave float32."""
+    nothing = (stored == 0) | (np.abs(x) < _TINY)
+    return np.where(nothing, np.float32(0), np.float32(1) / np.where(nothing, np.float32(1), x))
 
 
 def _sum(terms: np.ndarray) -> np.ndarray:
