@@ -36,6 +36,16 @@ class Graph:
         self.towers = Towers(m, empty)
         self.entry = -1
 
+    @classmethod
+    def over(cls, m: int, levels, parent, links, first, towers, ledger) -> "Graph":
+        """A graph on arrays that are there already: levels and parent (capacity,), the ground's links, `first` and links of the towers."""
+        graph = cls(m, 0, ledger)
+        graph.levels, graph.parent, graph.ground.links = levels, parent, links
+        graph.towers.first, graph.towers.links = first, towers
+        graph._raise(int(levels.max(initial=0)))
+        graph._choose_entry()
+        return graph
+
     @property
     def ground(self) -> Layer:
         return self.layers[0]

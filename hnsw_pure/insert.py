@@ -30,11 +30,11 @@ def _link_together(graph: Graph, table: VectorTable, slots: np.ndarray, ef: int,
         candidates = walk(graph, table, slots, ef, visited)
     members = [layer.members() for layer in graph.upper]
     graph.enrol(slots, levels)
-    _connect(graph, table, 0, slots, *candidates, ef)
+    connect(graph, table, 0, slots, *candidates, ef)
     for level in range(1, int(levels.max()) + 1):
         new = slots[levels >= level]
         old = members[level - 1] if level <= len(members) else older[:0]
-        _connect(graph, table, level, new, *scan(table, old, new, ef), ef)
+        connect(graph, table, level, new, *scan(table, old, new, ef), ef)
 
 
 def scan(table: VectorTable, older: np.ndarray, slots: np.ndarray, ef: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ def walk(graph: Graph, table: VectorTable, slots: np.ndarray, ef: int, visited: 
     return pool, values if table.halves is None else values - table.halves[slots][:, None]
 
 
-def _connect(graph: Graph, table: VectorTable, level: int, slots: np.ndarray, pool: np.ndarray, values: np.ndarray, ef: int) -> None:
+def connect(graph: Graph, table: VectorTable, level: int, slots: np.ndarray, pool: np.ndarray, values: np.ndarray, ef: int) -> None:
     """Links slots (n,) on one layer to the best of their candidates (n, c) and of the slots before them, and these back to them."""
     layer = graph.layers[level]
     among = pairs(table, slots, slots)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import DimensionError, NonFiniteError, ParameterError, ZeroVectorError
 
-METRICS = ("cosine", "ip", "l2")
+METRICS = ("ip", "l2", "cosine")  # accelerators know them by these numbers
 _LONGEST = 1e18  # of a vector under ip and l2: products of two such still fit float32
 
 

@@ -19,6 +19,7 @@ typedef int32_t i32;
 typedef uint64_t u64;
 typedef int64_t i64;
 typedef float f32;
+typedef double f64;
 typedef u16 f16;  // its bits: WASM has no such type, see float16.h
 
 typedef struct {  // an operand: where it begins in linear memory, and how long it is

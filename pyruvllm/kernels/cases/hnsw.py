@@ -1,0 +1,104 @@
+"""Graphs that hnsw_pure built, over vectors whose components are small whole numbers: their products are exact in any order of adding."""
+
+import numpy as np
+
+from hnsw_pure import HNSW
+from hnsw_pure.graph import Graph
+from hnsw_pure.metric import METRICS
+
+from . import case
+
+
+def same_hits(expected, found):
+    """Under ip and l2 all is exact, ties included; under cosine equal scores may stand for each other."""
+    if METRICS[expected["metric"]] != "cosine" and not np.array_equal(expected["found"], found["found"]):
+        return f"it found {found['found'].tolist()}, the twin {expected['found'].tolist()}"
+    if (found["scores"][:, 1:] > found["scores"][:, :-1]).any():
+        return "the scores are not in order"
+    with np.errstate(invalid="ignore"):
+        far = ~((np.abs(found["scores"] - expected["scores"]) <= 1e-5) | (found["scores"] == expected["scores"]))
+    return f"{int(far.sum())} scores of {far.size} differ" if far.any() else None
+
+
+def same_graph(expected, found):
+    """Both a graph, whose lists on the ground hold about as many of the nearest."""
+    live = found["levels"] >= 0
+    shares = []
+    for arguments in (expected, found):
+        graph = Graph.over(*(arguments[name] for name in ("m", "levels", "parent", "ground", "first", "upper")), None)
+        fault = graph.fault(live)
+        if fault:
+            return fault
+        nodes, vectors = np.flatnonzero(live), arguments["vectors"]
+        values = vectors[nodes] @ vectors[nodes].T
+        if arguments.get("halves") is not None:
+            values -= arguments["halves"][nodes]
+        np.fill_diagonal(values, -np.inf)
+        nearest = nodes[np.argsort(-values, axis=1)[:, : arguments["m"]]]
+        shares.append(np.mean([np.isin(near, graph.ground.list(node)).mean() for node, near in zip(nodes, nearest, strict=True)]))
+    slack = 0.05 if len(nodes) > 300 else 0.15
+    return None if shares[1] > shares[0] - slack else f"{shares[1]:.3f} of the nearest are linked, by the twin {shares[0]:.3f}"
+
+
+def grown(rng, size, metric, whole=True):
+    """An index after additions and deletions."""
+    count, dim, m = ((12, 3, 2), (150, 21, 3), (500, 64, 8))[size]
+    count += int(rng.integers(0, 10))
+    index = HNSW(dim, M=m, ef_construction=m + 10, metric=metric, seed=int(rng.integers(1000)))
+    vectors = rng.integers(-9, 10, (count, dim)) if whole else rng.standard_normal((count, dim))
+    vectors[:, 0] += 20  # none is zero
+    index.add(rng.permutation(3 * count)[:count], vectors)
+    index.delete(rng.permutation(index.ids)[: count // 5])
+    return index
+
+
+def arrays(index):
+    table, graph = index._table, index._graph
+    return {
+        "vectors": table.vectors, "halves": table.halves, "levels": graph.levels, "ground": graph.ground.links, "first": graph.towers.first,
+        "upper": graph.towers.links, "top": len(table.ids), "dim": index.dim, "width": 2 * index.M, "rows": len(graph.towers.links),
+        "m": index.M, "entry": graph.entry,
+    }  # fmt: skip
+
+
+def asked(rng, index, size):
+    count, k = int(rng.integers(size > 0, 4)), int(rng.integers(1, 12))
+    queries = rng.integers(-9, 10, (count, index.dim)).astype(np.float32)
+    queries[:, 0] += 20
+    return {
+        "queries": queries, "ids": index._table.ids, "allowed": (rng.random(len(index._table.ids)) < 0.6).view(np.uint8) if k % 2 else None,
+        "found": np.zeros((count, k), np.int64), "scores": np.zeros((count, k), np.float32), "count": count, "k": k,
+        "metric": METRICS.index(index.metric),
+    }  # fmt: skip
+
+
+@case(same=same_hits)
+def hnsw_search(rng, size):
+    index = grown(rng, size, METRICS[rng.integers(3)])
+    visited = np.zeros(len(index._table.ids) + 1, np.uint16)
+    visited[0] = rng.choice([0, 7, 65534])
+    return {**arrays(index), **asked(rng, index, size), "ef": int(rng.integers(1, 40)), "visited": visited}
+
+
+@case(same=same_hits)
+def hnsw_scan(rng, size):
+    index = grown(rng, size, METRICS[rng.integers(3)])
+    here = ("vectors", "halves", "top", "dim")
+    return {**{name: value for name, value in arrays(index).items() if name in here}, **asked(rng, index, size)}
+
+
+@case(same=same_graph)
+def hnsw_insert(rng, size):
+    index = grown(rng, size, METRICS[rng.integers(3)], whole=False)
+    table, graph = index._table, index._graph
+    entry, new = graph.entry, rng.standard_normal((3 + 20 * size, index.dim)).astype(np.float32)
+    ids = 10_000 + np.arange(len(new))
+    slots = table.put(ids, index._metric.prepare(*index._metric.read(new, "new")))
+    graph.reserve(len(table.ids))
+    graph.enrol(slots, graph.draw_levels(ids))
+    top = len(table.ids)
+    return {
+        **arrays(index), "slots": slots.astype(np.int32), "parent": graph.parent, "touched": np.zeros(-(-top // 16), np.uint8),
+        "visited": np.zeros(top + 1, np.uint16), "count": len(slots), "ef": index.ef_construction, "run": 16,
+        "runs": -(-top // 16), "entry": entry,
+    }  # fmt: skip

@@ -1,0 +1,137 @@
+"""Searching and building a graph of several layers, on the arrays of hnsw_pure (its table.py, graph.py, layers.py).
+
+    queries (count, dim)    vectors (top, dim)    ground (top, width)    upper (rows, m)    found, scores (count, k)
+
+Malkov and Yashunin 2018. The search takes one node at a time, as its algorithm 2 does, where hnsw_pure takes eight.
+"""
+
+import heapq
+from types import SimpleNamespace
+
+import numpy as np
+
+from hnsw_pure.errors import NonFiniteError, ZeroVectorError
+from hnsw_pure.graph import Graph
+from hnsw_pure.insert import connect
+from hnsw_pure.metric import METRICS, Metric
+
+from ...errors import OperandError
+
+
+def hnsw_search(queries, vectors, halves, ids, levels, ground, first, upper, allowed, visited, found, scores,
+                count, top, dim, width, rows, m, k, ef, metric, entry):  # fmt: skip
+    """`visited` counts the searches; which nodes were met is a set here."""
+    measure, prepared = _prepared("hnsw_search", queries, count, dim, metric, halves)
+    vectors, halves = _rows(vectors, top, dim), halves if metric == METRICS.index("l2") else None
+    ground, upper = ground.reshape(-1)[: top * width].reshape(top, width), upper.reshape(-1)[: rows * m].reshape(rows, m)
+    if not 0 <= entry < top or levels[entry] < 0:
+        raise OperandError(f"hnsw_search: entry {entry} is no node of {top}")
+
+    def neighbours(slot: int, level: int) -> list[int]:
+        row = int(first[slot]) + level - 1
+        if levels[slot] < level or (level and not 0 <= row < rows):
+            raise OperandError(f"hnsw_search: slot {slot} has no list on layer {level}")
+        held = upper[row] if level else ground[slot]
+        near = held[: int(np.argmax(held < 0))] if (held < 0).any() else held
+        if near.max(initial=-1) >= top:
+            raise OperandError(f"hnsw_search: slot {slot} has a neighbour {near.max()}; there are {top} slots")
+        return near.tolist()
+
+    def keys(slots: list[int], query: np.ndarray) -> list[tuple[float, int]]:
+        """Greater is nearer; of equally near ones the lower slot is greater."""
+        values = vectors[slots] @ query if halves is None else vectors[slots] @ query - halves[slots]
+        return [(value, -slot) for value, slot in zip(values.tolist(), slots, strict=True)]
+
+    for i, query in enumerate(prepared):
+        visited[0] = 1 if visited[0] == 0xFFFF else visited[0] + 1
+        here = keys([entry], query)[0]
+        for level in range(int(levels[entry]), 0, -1):
+            while True:
+                step = max(keys(neighbours(-here[1], level), query), default=here, key=lambda key: key[0])
+                if step[0] <= here[0]:
+                    break
+                here = step
+        met, waiting, nearest = set(), [], []
+        fresh = [-here[1]]
+        while True:
+            met.update(fresh)
+            for key in keys(fresh, query) if fresh else ():
+                if len(nearest) == ef and key < nearest[0]:
+                    continue
+                heapq.heappush(waiting, (-key[0], -key[1]))
+                if allowed is None or allowed.reshape(-1)[-key[1]]:
+                    (heapq.heappush if len(nearest) < ef else heapq.heappushpop)(nearest, key)
+            if not waiting:
+                break
+            value, slot = heapq.heappop(waiting)
+            if len(nearest) == ef and (-value, -slot) < nearest[0]:
+                break
+            fresh = [near for near in dict.fromkeys(neighbours(slot, 0)) if near not in met]
+        slots = np.array([-slot for _, slot in sorted(nearest, reverse=True)[:k]], np.int64)
+        _answer(measure, vectors, ids, query, slots, i, k, found, scores)
+
+
+def hnsw_scan(queries, vectors, halves, ids, allowed, found, scores, count, top, dim, k, metric):
+    measure, prepared = _prepared("hnsw_scan", queries, count, dim, metric, halves)
+    vectors = _rows(vectors, top, dim)
+    counts = ids.reshape(-1)[:top] >= 0
+    if allowed is not None:
+        counts &= allowed.reshape(-1)[:top] != 0
+    slots = np.flatnonzero(counts)
+    for i, query in enumerate(prepared):
+        values = vectors[slots] @ query
+        if measure.name == "l2":
+            values = values - halves[slots]
+        _answer(measure, vectors, ids, query, slots[np.argsort(-values, kind="stable")[:k]], i, k, found, scores)
+
+
+def hnsw_insert(slots, vectors, halves, levels, ground, parent, first, upper, touched, visited,
+                count, top, dim, width, rows, m, ef, run, runs, entry):  # fmt: skip
+    """Candidates are the exact nearest of the nodes before, not those that a walk finds."""
+    levels = levels[:top]
+    slots = slots[:count]
+    if len(slots) and (slots.min() < 0 or slots.max() >= top or (levels[slots] < 0).any()):
+        raise OperandError(f"hnsw_insert: slots {slots.min()} ... {slots.max()} are not all among {top} with levels")
+    if entry >= top or (entry >= 0 and levels[entry] < 0):
+        raise OperandError(f"hnsw_insert: entry {entry} is no node of {top}")
+    marks = SimpleNamespace(touch=lambda part, some: touched.__setitem__(np.asarray(some) // run, 1), touch_name=lambda name: None)
+    graph = Graph.over(
+        m, levels, parent[:top], _rows(ground, top, width), first[:top], _rows(upper, rows, m), marks  # of which the lists change in place
+    )
+    table = SimpleNamespace(vectors=_rows(vectors, top, dim), halves=halves, top=top)
+    linked = levels >= 0
+    linked[slots] = False
+    parent[slots] = -1
+    touched[slots // run] = 1
+    for slot in slots:
+        for level in range(int(levels[slot]), -1, -1):
+            older = np.flatnonzero(linked & (levels >= level))
+            values = table.vectors[older] @ table.vectors[slot]
+            if halves is not None:
+                values -= halves[older] + halves[slot]
+            best = np.argsort(-values, kind="stable")[:ef]
+            connect(graph, table, level, slot[None], older[best][None], values[best][None], ef)
+        linked[slot] = True
+
+
+def _rows(array: np.ndarray, count: int, width: int) -> np.ndarray:
+    return array.reshape(-1)[: count * width].reshape(count, width)
+
+
+def _prepared(operation: str, queries, count: int, dim: int, metric: int, halves) -> tuple[Metric, np.ndarray]:
+    measure = Metric(METRICS[metric], dim)
+    if measure.name == "l2" and halves is None:
+        raise OperandError(f"{operation}: l2 needs halves")
+    try:
+        return measure, measure.prepare(*measure.read(_rows(queries, count, dim), "queries"))
+    except (NonFiniteError, ZeroVectorError) as error:
+        raise OperandError(f"{operation}: {error}") from None
+
+
+def _answer(measure: Metric, vectors, ids, query, slots: np.ndarray, i: int, k: int, found, scores) -> None:
+    """Slots (n,) as row i of the results: best first, equal scores by id."""
+    found, scores = found.reshape(-1)[i * k : (i + 1) * k], scores.reshape(-1)[i * k : (i + 1) * k]
+    found[:], scores[:] = -1, -np.inf
+    values = measure.scores(vectors[slots], query)
+    order = np.lexsort((ids.reshape(-1)[slots], -values))
+    found[: len(slots)], scores[: len(slots)] = ids.reshape(-1)[slots][order], values[order]

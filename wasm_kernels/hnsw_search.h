@@ -1,0 +1,49 @@
+// Queries in, ids and scores out: by a walk through the graph, or by looking at every vector.
+#ifndef PYRUVLLM_HNSW_SEARCH_H
+#define PYRUVLLM_HNSW_SEARCH_H
+
+#include "hnsw_walk.h"
+
+enum metric { IP, L2, COSINE };
+
+#define LONGEST 1e18  // of a query under ip and l2, as hnsw_pure/metric.py has it
+
+// The query as it is compared with rows: of length one under cosine. 0, or -1 where it has no place in the metric.
+static inline i32 prepare(const f32 *given, f32 *query, u32 dim, u32 metric) {
+  v128_t sums = wasm_f64x2_const_splat(0);
+  u32 j = 0;
+  for (; j + 2 <= dim; j += 2) {
+    v128_t x = wasm_f64x2_promote_low_f32x4(wasm_v128_load64_zero(given + j));
+    sums = wasm_f64x2_add(sums, wasm_f64x2_mul(x, x));
+  }
+  f64 square = wasm_f64x2_extract_lane(sums, 0) + wasm_f64x2_extract_lane(sums, 1);
+  if (j < dim) square += (f64)given[j] * given[j];
+  if (!(square < (metric == COSINE ? __builtin_inf() : LONGEST * LONGEST)) || (metric == COSINE && square == 0)) return -1;
+  f64 length = metric == COSINE ? __builtin_sqrt(square) : 1;
+  for (j = 0; j < dim; j++) query[j] = (f32)(given[j] / length);
+  return 0;
+}
+
+// The first k of n sorted ~keys as ids and scores, best first, equal scores by id; -1 and -inf where there are fewer.
+static inline void answer(const vectors *v, const i64 *ids, const f32 *query, const u64 *nearest, u32 n, u32 k, u32 metric, i64 *found,
+                          f32 *scores) {
+  n = n < k ? n : k;
+  for (u32 i = 0; i < n; i++) {
+    u32 slot = slot_of(~nearest[i]), at = i;
+    f32 s = closeness_of(~nearest[i]);
+    if (metric == COSINE) s = s < -1 ? -1 : s > 1 ? 1 : s;
+    if (metric == L2) s = -l2_f32(query, row_of(v, slot), v->dim);
+    for (; at && (scores[at - 1] < s || (scores[at - 1] == s && found[at - 1] > ids[slot])); at--) {
+      scores[at] = scores[at - 1];
+      found[at] = found[at - 1];
+    }
+    scores[at] = s;
+    found[at] = ids[slot];
+  }
+  for (; n < k; n++) {
+    scores[n] = -__builtin_inff();
+    found[n] = -1;
+  }
+}
+
+#endif
