@@ -1,4 +1,4 @@
-"""Products with weights as files have them, (rows, cols) float32 or float16: y = x @ W.T, summed in float64 here, in float32 in the kernels."""
+"""y = x @ W.T with weights as files have them, (rows, cols) float32 or float16: summed in float64 here, in float32 in the kernels."""
 
 import numpy as np
 
