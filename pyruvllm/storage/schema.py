@@ -5,7 +5,7 @@ was deleted can be mistaken for something new. Times are UTC milliseconds, vecto
 """
 
 from .migrate import Migration
-from .tables import STORE_TABLES
+from .tables import KERNEL_TABLES, STORE_TABLES
 
 COLLECTION_TABLES = (
     """CREATE TABLE collections (
@@ -66,4 +66,7 @@ COLLECTION_TABLES = (
     "CREATE INDEX embeddings_by_use ON embeddings (used_at)",
 )
 
-MIGRATIONS = (Migration(1, "collections, records, vectors, graph and stores", COLLECTION_TABLES + STORE_TABLES),)
+MIGRATIONS = (
+    Migration(1, "collections, records, vectors, graph and stores", COLLECTION_TABLES + STORE_TABLES),
+    Migration(2, "installed packs of kernels", KERNEL_TABLES),
+)

@@ -106,4 +106,15 @@ WITNESS_TABLES = (
     END""",
 )
 
+# The files of installed packs of kernels, which are verified whenever they are read. ``place`` is "current" or "previous".
+KERNEL_TABLES = (
+    """CREATE TABLE kernel_packs (
+        pack TEXT NOT NULL,
+        place TEXT NOT NULL CHECK (place IN ('current', 'previous')),
+        file TEXT NOT NULL,
+        content BLOB NOT NULL,
+        PRIMARY KEY (pack, place, file)
+    )""",
+)
+
 STORE_TABLES: tuple[str, ...] = DOCUMENT_TABLES + SESSION_TABLES + POLICY_TABLES + WITNESS_TABLES
