@@ -93,6 +93,11 @@ class BrowserHost:
         """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""
         return pyodide_js._module.HEAPU8.byteLength
 
+    def engine(self) -> str:
+        """The JavaScript engine that we are in: the browser's name for itself, or Node's version."""
+        browser = getattr(getattr(js, "navigator", None), "userAgent", None)
+        return str(browser) if browser else f"Node {js.process.version}"
+
     def wasm_features(self) -> frozenset[str]:
         """Of "simd128" and "relaxed-simd", those that this engine compiles."""
         return frozenset(name for name, probe in PROBES.items() if js.WebAssembly.validate(self.to_js(probe)))

@@ -1,9 +1,12 @@
 """Kernels natively: wasmtime runs the same modules the browser runs, in one linear memory that numpy looks into."""
 
 import ctypes
+import platform
 from bisect import insort
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from math import prod
+from pathlib import Path
 from typing import Any
 from weakref import finalize
 
@@ -25,6 +28,7 @@ class Arena:
     features = frozenset({"simd128", "relaxed-simd"})
 
     def __init__(self, limit: int = 4 << 30) -> None:
+        self.engine = f"wasmtime {version('wasmtime')} on {_processor()}"
         config = wt.Config()
         config.wasm_relaxed_simd = True
         self._engine = wt.Engine(config)
@@ -102,6 +106,16 @@ class Arena:
         for left in (at, at - 1):
             if 0 <= left < len(self._holes) - 1 and sum(self._holes[left]) == self._holes[left + 1][0]:
                 self._holes[left : left + 2] = [(self._holes[left][0], self._holes[left][1] + self._holes[left + 1][1])]
+
+
+def _processor() -> str:
+    """Its model, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{platform.machine()} {model}".strip()
 
 
 class _Block:

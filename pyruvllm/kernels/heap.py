@@ -23,6 +23,7 @@ class Heap:
 
     def __init__(self) -> None:
         self.features = host.current().wasm_features()
+        self.engine = host.current().engine()
 
     def empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray:
         shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)

@@ -23,6 +23,7 @@ class KernelMemory(Protocol):
 
     name: str  # "heap" or "arena"
     features: frozenset[str]  # of WASM, beyond the core: "simd128", "relaxed-simd"
+    engine: str  # what compiles and runs the modules, with its version: what was measured in one says nothing of another
 
     def empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray:
         """An array that kernels can see, its first byte at a multiple of 16. Raises MemoryError where there is no room."""

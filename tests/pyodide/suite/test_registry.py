@@ -1,0 +1,5 @@
+from tests.contracts.registry import RegistryContract
+
+
+class TestRegistry(RegistryContract):
+    pass
