@@ -3,8 +3,7 @@
 #include "distance_topk.h"
 
 // Scores of n rows, four at a time: those that `slots` names, or the first n. The last group is filled with its last row.
-INLINE i32 each(scorer score, question q, const i32 *slots, void *out, u32 n) {
-  u32 *to = out;
+INLINE void each(scorer score, question q, const i32 *slots, u32 *to, u32 n) {
   for (u32 i = 0; i < n; i += 4) {
     four rows;
     for (u32 lane = 0; lane < 4; lane++) {
@@ -20,30 +19,32 @@ INLINE i32 each(scorer score, question q, const i32 *slots, void *out, u32 n) {
     if (n - i > 1) to[i + 1] = wasm_u32x4_extract_lane(found, 1);
     if (n - i > 2) to[i + 2] = wasm_u32x4_extract_lane(found, 2);
   }
-  return 0;
 }
 
 static int in_range(const i32 *slots, u32 n, u32 total) {
   u32 bad = 0;
+  TAIL
   for (u32 i = 0; i < n; i++) bad |= (u32)slots[i] >= total;
   return !bad;
 }
 
-// One operation over consecutive rows and its twin over rows that slots name.
-#define SCAN(op, kernel, score, result, ...) \
-  KERNEL(op, kernel) { return each(score, (question){DATA(const void, a->query), DATA(const void, a->rows), __VA_ARGS__}, 0, DATA(void, a->result), a->n); }
-
-#define GATHER(op, kernel, score, result, ...)                                                                   \
-  KERNEL(op, kernel) {                                                                                           \
-    const i32 *slots = DATA(const i32, a->slots);                                                                \
-    if (!in_range(slots, a->n, a->total)) return FAIL(INDEX, ARG_##op##_slots);                                  \
-    question q = {DATA(const void, a->query), DATA(const void, a->table), __VA_ARGS__};                          \
-    return each(score, q, slots, DATA(void, a->result), a->n);                                                   \
+// One operation over consecutive rows, and over the rows that slots name. What follows `result` are the further fields of a question.
+#define BOTH(op, kernel, score, result, ...)                                                                    \
+  static __attribute__((noinline)) void kernel##_each(const question *q, const i32 *slots, u32 *to, u32 n) {    \
+    each(score, *q, slots, to, n);                                                                              \
+  }                                                                                                             \
+  KERNEL(op, kernel) {                                                                                          \
+    question q = {DATA(const void, a->query), DATA(const void, a->rows), __VA_ARGS__};                          \
+    kernel##_each(&q, 0, DATA(u32, a->result), a->n);                                                           \
+    return 0;                                                                                                   \
+  }                                                                                                             \
+  KERNEL(gather_##op, gather_##kernel) {                                                                        \
+    const i32 *slots = DATA(const i32, a->slots);                                                               \
+    if (!in_range(slots, a->n, a->total)) return FAIL(INDEX, ARG_gather_##op##_slots);                          \
+    question q = {DATA(const void, a->query), DATA(const void, a->table), __VA_ARGS__};                         \
+    kernel##_each(&q, slots, DATA(u32, a->result), a->n);                                                       \
+    return 0;                                                                                                   \
   }
-
-#define BOTH(op, kernel, score, result, ...)       \
-  SCAN(op, kernel, score, result, __VA_ARGS__) \
-  GATHER(gather_##op, gather_##kernel, score, result, __VA_ARGS__)
 
 #define SCALES DATA(const f32, a->scales)
 #define LENGTH length_f32(DATA(const f32, a->query), a->dim)

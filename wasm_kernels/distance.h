@@ -8,6 +8,9 @@
 
 #include "vector.h"
 
+// Before a loop of a few rounds: the compiler would otherwise make it as long as the main one.
+#define TAIL _Pragma("clang loop vectorize(disable) unroll(disable)")
+
 #define DIM_I8 131071  // 131,071 x 128 x 128 < 2^31
 
 typedef struct {  // of four rows: their products with the query, and with themselves
@@ -25,6 +28,7 @@ static inline f32 dot_f32(const f32 *x, const f32 *y, u32 dim) {
   }
   for (; j + 4 <= dim; j += 4) s0 = MADD(wasm_v128_load(x + j), wasm_v128_load(y + j), s0);
   f32 sum = sum4(wasm_f32x4_add(wasm_f32x4_add(s0, s1), wasm_f32x4_add(s2, s3)));
+  TAIL
   for (; j < dim; j++) sum += x[j] * y[j];
   return sum;
 }
@@ -48,6 +52,7 @@ static inline f32 l2_f32(const f32 *x, const f32 *y, u32 dim) {
     s0 = MADD(d, d, s0);
   }
   f32 sum = sum4(wasm_f32x4_add(wasm_f32x4_add(s0, s1), wasm_f32x4_add(s2, s3)));
+  TAIL
   for (; j < dim; j++) sum += (x[j] - y[j]) * (x[j] - y[j]);
   return sum;
 }
@@ -60,6 +65,7 @@ static inline i32 dot_i8(const i8 *x, const i8 *y, u32 dim) {
     s1 = wasm_i32x4_add(s1, wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(x + j + 8), wasm_i16x8_load8x8(y + j + 8)));
   }
   i32 sum = sum4i(wasm_i32x4_add(s0, s1));
+  TAIL
   for (; j < dim; j++) sum += x[j] * y[j];
   return sum;
 }
@@ -67,12 +73,14 @@ static inline i32 dot_i8(const i8 *x, const i8 *y, u32 dim) {
 // Bits in which two codes of that many bytes differ.
 static inline u32 hamming_bits(const u8 *x, const u8 *y, u32 bytes) {
   u32 sum = 0, j = 0;
+#pragma clang loop vectorize(disable)
   for (; j + 8 <= bytes; j += 8) {
     u64 p, q;
     __builtin_memcpy(&p, x + j, 8);
     __builtin_memcpy(&q, y + j, 8);
     sum += (u32)__builtin_popcountll(p ^ q);
   }
+  TAIL
   for (; j < bytes; j++) sum += (u32)__builtin_popcount((u32)(x[j] ^ y[j]));
   return sum;
 }
@@ -90,46 +98,38 @@ static inline v128_t sums4i(v128_t a, v128_t b, v128_t c, v128_t d) {
   return wasm_i32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
 }
 
-static inline v128_t dots4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) {
-  v128_t a0 = wasm_f32x4_const_splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
-  u32 j = 0;
-  for (; j + 8 <= dim; j += 8) {
-    v128_t x = wasm_v128_load(q + j), y = wasm_v128_load(q + j + 4);
-    a0 = MADD(x, wasm_v128_load(r0 + j), a0);
-    b0 = MADD(x, wasm_v128_load(r1 + j), b0);
-    c0 = MADD(x, wasm_v128_load(r2 + j), c0);
-    d0 = MADD(x, wasm_v128_load(r3 + j), d0);
-    a1 = MADD(y, wasm_v128_load(r0 + j + 4), a1);
-    b1 = MADD(y, wasm_v128_load(r1 + j + 4), b1);
-    c1 = MADD(y, wasm_v128_load(r2 + j + 4), c1);
-    d1 = MADD(y, wasm_v128_load(r3 + j + 4), d1);
-  }
-  v128_t sums = sums4(wasm_f32x4_add(a0, a1), wasm_f32x4_add(b0, b1), wasm_f32x4_add(c0, c1), wasm_f32x4_add(d0, d1));
-  for (; j < dim; j++) sums = MADD(wasm_f32x4_splat(q[j]), wasm_f32x4_make(r0[j], r1[j], r2[j], r3[j]), sums);
-  return sums;
+// The sums of `step` over the components of four rows. V8 puts all loads of a stretch of code before its arithmetic, and has 15
+// registers: five loads and eight sums are what fits, so the loop's test stands between its two halves. (Both in one stretch, which
+// spills, and four sums alone, which wait for each other, took 2 and 1.3 times as long.)
+#define SUMS4_F32(step)                                                                                                \
+  v128_t a0 = wasm_f32x4_const_splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0, x;             \
+  u32 j = 0;                                                                                                           \
+  while (j + 4 <= dim) {                                                                                               \
+    x = wasm_v128_load(q + j);                                                                                         \
+    a0 = step(x, wasm_v128_load(r0 + j), a0), b0 = step(x, wasm_v128_load(r1 + j), b0);                                \
+    c0 = step(x, wasm_v128_load(r2 + j), c0), d0 = step(x, wasm_v128_load(r3 + j), d0);                                \
+    j += 4;                                                                                                            \
+    if (j + 4 > dim) break;                                                                                            \
+    x = wasm_v128_load(q + j);                                                                                         \
+    a1 = step(x, wasm_v128_load(r0 + j), a1), b1 = step(x, wasm_v128_load(r1 + j), b1);                                \
+    c1 = step(x, wasm_v128_load(r2 + j), c1), d1 = step(x, wasm_v128_load(r3 + j), d1);                                \
+    j += 4;                                                                                                            \
+  }                                                                                                                    \
+  v128_t sums = sums4(wasm_f32x4_add(a0, a1), wasm_f32x4_add(b0, b1), wasm_f32x4_add(c0, c1), wasm_f32x4_add(d0, d1)); \
+  TAIL                                                                                                                 \
+  for (; j < dim; j++) sums = step(wasm_f32x4_splat(q[j]), wasm_f32x4_make(r0[j], r1[j], r2[j], r3[j]), sums);         \
+  return sums
+
+static inline v128_t add_product(v128_t x, v128_t y, v128_t sum) { return MADD(x, y, sum); }
+
+static inline v128_t add_square(v128_t x, v128_t y, v128_t sum) {
+  v128_t away = wasm_f32x4_sub(x, y);
+  return MADD(away, away, sum);
 }
 
-static inline v128_t l2s4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) {
-  v128_t a0 = wasm_f32x4_const_splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
-  u32 j = 0;
-  for (; j + 8 <= dim; j += 8) {
-    v128_t x = wasm_v128_load(q + j), y = wasm_v128_load(q + j + 4), z;
-    z = wasm_f32x4_sub(x, wasm_v128_load(r0 + j)), a0 = MADD(z, z, a0);
-    z = wasm_f32x4_sub(x, wasm_v128_load(r1 + j)), b0 = MADD(z, z, b0);
-    z = wasm_f32x4_sub(x, wasm_v128_load(r2 + j)), c0 = MADD(z, z, c0);
-    z = wasm_f32x4_sub(x, wasm_v128_load(r3 + j)), d0 = MADD(z, z, d0);
-    z = wasm_f32x4_sub(y, wasm_v128_load(r0 + j + 4)), a1 = MADD(z, z, a1);
-    z = wasm_f32x4_sub(y, wasm_v128_load(r1 + j + 4)), b1 = MADD(z, z, b1);
-    z = wasm_f32x4_sub(y, wasm_v128_load(r2 + j + 4)), c1 = MADD(z, z, c1);
-    z = wasm_f32x4_sub(y, wasm_v128_load(r3 + j + 4)), d1 = MADD(z, z, d1);
-  }
-  v128_t sums = sums4(wasm_f32x4_add(a0, a1), wasm_f32x4_add(b0, b1), wasm_f32x4_add(c0, c1), wasm_f32x4_add(d0, d1));
-  for (; j < dim; j++) {
-    v128_t z = wasm_f32x4_sub(wasm_f32x4_splat(q[j]), wasm_f32x4_make(r0[j], r1[j], r2[j], r3[j]));
-    sums = MADD(z, z, sums);
-  }
-  return sums;
-}
+static inline v128_t dots4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) { SUMS4_F32(add_product); }
+
+static inline v128_t l2s4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) { SUMS4_F32(add_square); }
 
 static inline products products4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) {
   v128_t a0 = wasm_f32x4_const_splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
@@ -142,6 +142,7 @@ static inline products products4_f32(const f32 *q, const f32 *r0, const f32 *r1,
     r = wasm_v128_load(r3 + j), d0 = MADD(x, r, d0), d1 = MADD(r, r, d1);
   }
   products found = {sums4(a0, b0, c0, d0), sums4(a1, b1, c1, d1)};
+  TAIL
   for (; j < dim; j++) {
     v128_t r = wasm_f32x4_make(r0[j], r1[j], r2[j], r3[j]);
     found.dots = MADD(wasm_f32x4_splat(q[j]), r, found.dots);
@@ -165,6 +166,7 @@ static inline v128_t dots4_i8(const i8 *q, const i8 *r0, const i8 *r1, const i8 
     d = wasm_i32x4_add(d, wasm_i32x4_dot_i16x8(y, wasm_i16x8_load8x8(r3 + j + 8)));
   }
   v128_t sums = sums4i(a, b, c, d);
+  TAIL
   for (; j < dim; j++) sums = wasm_i32x4_add(sums, wasm_i32x4_mul(wasm_i32x4_splat(q[j]), wasm_i32x4_make(r0[j], r1[j], r2[j], r3[j])));
   return sums;
 }
@@ -180,6 +182,7 @@ static inline products products4_i8(const i8 *q, const i8 *r0, const i8 *r1, con
     r = wasm_i16x8_load8x8(r3 + j), d0 = wasm_i32x4_add(d0, wasm_i32x4_dot_i16x8(x, r)), d1 = wasm_i32x4_add(d1, wasm_i32x4_dot_i16x8(r, r));
   }
   products found = {sums4i(a0, b0, c0, d0), sums4i(a1, b1, c1, d1)};
+  TAIL
   for (; j < dim; j++) {
     v128_t r = wasm_i32x4_make(r0[j], r1[j], r2[j], r3[j]);
     found.dots = wasm_i32x4_add(found.dots, wasm_i32x4_mul(wasm_i32x4_splat(q[j]), r));
