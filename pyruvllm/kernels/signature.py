@@ -5,6 +5,7 @@ JSON: ``algorithm`` "ed25519", ``key`` the id of the signer's key, ``signature``
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from . import ed25519
 
 FILE = "manifest.sig"
 ALGORITHM = "ed25519"
-LARGEST = 1024  # bytes of the file: it is read before anything is trusted
+# A pattern and no parser: JSON that is nested deeply enough ends Pyodide for good, and this is read before anything is trusted.
+_WRITTEN = re.compile(rb'\{"algorithm": "ed25519", "key": "([0-9a-f]{16})", "signature": "([A-Za-z0-9+/]{86}==)"\}\n')
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,13 @@ def written(signature: Signature) -> bytes:
 
 
 def read(content: bytes) -> Signature:
-    """The inverse of ``written``. Raises PackError."""
-    if len(content) > LARGEST:
-        raise PackError(f"signature: {FILE} has {len(content)} bytes; {LARGEST} are more than enough")
-    try:
-        given = json.loads(content)
-        algorithm, key, text = given["algorithm"], given["key"], given["signature"]
-        signature = base64.b64decode(text, validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PackError(f"signature: {FILE} cannot be read: {error!r}") from None
-    if algorithm != ALGORITHM or type(key) is not str or len(signature) != 64:
-        raise PackError(f"signature: {FILE} is no {ALGORITHM} signature of 64 bytes with the id of its key")
-    found = Signature(key, signature)
-    if written(found) != content:  # one signature, one file: base64 alone has several ways to end
-        raise PackError(f"signature: {FILE} is not written as it is made")
-    return found
+    """The inverse of ``written``, of those bytes and no others: nothing here is trusted yet. Raises PackError."""
+    found = _WRITTEN.fullmatch(content)
+    if found:
+        signature = Signature(found[1].decode(), base64.b64decode(found[2]))
+        if written(signature) == content:  # base64 alone has several ways to end
+            return signature
+    raise PackError(f"signature: {FILE} is no {ALGORITHM} signature of 64 bytes with the id of its key, as sign.py writes it")
 
 
 async def check(message: bytes, signature: Signature, keys: Mapping[str, bytes]) -> None:

@@ -229,17 +229,15 @@ class PackContract:
 
     async def test_the_manifest_is_not_read_before_its_signature(self):
         """Signed garbage is found out by the reader, unsigned garbage by the signature."""
-        garbage = {**packs.files(), manifest.FILE: b"[" * 100_000}
+        garbage = {**packs.files(), manifest.FILE: b'{"abi": '}
         with pytest.raises(PackError, match="signature: it does not fit"):
             await pack.verify(garbage, keys=packs.trusted())
         with pytest.raises(PackError, match="manifest: .* cannot be read"):
             await pack.verify(packs.signed(garbage), keys=packs.trusted())
 
-    @given(st.data())
+    @given(st.sampled_from([manifest.FILE, signature.FILE, MODULE]), st.integers(0, 2**16))
     @settings(max_examples=60, deadline=None)
-    async def test_any_one_bit_makes_the_difference(self, data):
-        name = data.draw(st.sampled_from(sorted(packs.files())))
-        bit = data.draw(st.integers(0, 8 * len(packs.files()[name]) - 1))
+    async def test_any_one_bit_makes_the_difference(self, name, bit):
         with pytest.raises(PackError):
             await pack.verify(flipped(name, bit), keys=packs.trusted())
 

@@ -162,7 +162,7 @@ class FilesContract:
         with pytest.raises(PackError, match="signature"):
             signature.read(json.dumps({**made, **change}, sort_keys=True).encode() + b"\n")
 
-    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 900, b" " * 2000, b"7"], ids=lambda content: str(content[:9]))
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 2_000_000, b" " * 2000, b"7"], ids=range(7))
     def test_what_is_no_signature_is_refused(self, content):
         with pytest.raises(PackError, match="signature"):
             signature.read(content)
