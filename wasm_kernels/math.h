@@ -9,33 +9,33 @@
 
 static inline v128_t abs4(v128_t x) { return wasm_v128_and(x, wasm_i32x4_const_splat(0x7fffffff)); }
 
-// e^x where it is neither masked nor clamped: right for -87.3 <= x <= 88.7, some number elsewhere. x = n ln 2 + r with |r| <= ln 2 / 2;
-// the polynomial is the minimax one of (e^r - 1 - r) / r^2, error 3e-9; 2^n is added to the exponent. Adding 1.5 x 2^23 rounds to a
-// whole number and leaves it in the low bits.
-static inline v128_t exp4_inside(v128_t x) {
-  v128_t shifted = MADD(x, SPLAT(0x1.715476p+0f), SPLAT(0x1.8p23f));
-  v128_t n = wasm_f32x4_sub(shifted, SPLAT(0x1.8p23f));
+// x = n ln 2 + r with |r| <= ln 2 / 2: e^r - 1, and n in the low bits of *shifted. Adding 1.5 x 2^23 rounds to a whole number and leaves it
+// there. The polynomial is the minimax one of (e^r - 1 - r) / r^2, error 3e-9.
+static inline v128_t reduced_exp4(v128_t x, v128_t *shifted) {
+  *shifted = MADD(x, SPLAT(0x1.715476p+0f), SPLAT(0x1.8p23f));
+  v128_t n = wasm_f32x4_sub(*shifted, SPLAT(0x1.8p23f));
   v128_t r = MADD(n, SPLAT(-0x1.63p-1f), x);  // ln 2 in two parts: n times the first is exact
   r = MADD(n, SPLAT(0x1.bd0106p-13f), r);
   v128_t p = MADD(r, SPLAT(0x1.6db42ap-10f), SPLAT(0x1.123b56p-7f));
   p = MADD(p, r, SPLAT(0x1.55545ep-5f));
   p = MADD(p, r, SPLAT(0x1.55548ep-3f));
   p = MADD(p, r, SPLAT(0.5f));
-  p = MADD(wasm_f32x4_mul(r, r), p, r);
-  return wasm_i32x4_add(wasm_f32x4_add(p, SPLAT(1)), wasm_i32x4_shl(shifted, 23));
+  return MADD(wasm_f32x4_mul(r, r), p, r);
 }
 
 // e^x, relative error below 1e-7. Below 2^-126 (x < -87.3365) it is 0, above float32's range infinity.
 static inline v128_t exp4(v128_t x) {
-  v128_t y = wasm_v128_and(exp4_inside(x), wasm_f32x4_ge(x, SPLAT(-0x1.5d5896p6f)));
+  v128_t shifted, p = wasm_f32x4_add(reduced_exp4(x, &shifted), SPLAT(1));
+  v128_t y = wasm_i32x4_add(p, wasm_i32x4_shl(shifted, 23));  // into the exponent, as 2^128 is no float32
+  y = wasm_v128_and(y, wasm_f32x4_ge(x, SPLAT(-0x1.5d5896p6f)));
   return wasm_v128_bitselect(y, wasm_f32x4_add(x, SPLAT(__builtin_inff())), wasm_f32x4_le(x, SPLAT(0x1.62e42ep6f)));
 }
 
-// e^x for x <= 0 (or NaN), as in a softmax: the same without the upper end.
+// e^x for x <= 0 (or NaN), as in a softmax: the same without the upper end, and faster.
 static inline v128_t exp4_negative(v128_t x) {
-  v128_t tiny = wasm_f32x4_lt(x, SPLAT(-0x1.5d5896p6f));
-  v128_t y = exp4_inside(x);
-  return wasm_v128_or(wasm_v128_andnot(y, tiny), wasm_v128_andnot(wasm_f32x4_ne(x, x), tiny));
+  v128_t shifted, p = wasm_f32x4_add(reduced_exp4(x, &shifted), SPLAT(1));
+  v128_t scale = wasm_i32x4_add(SPLAT(1), wasm_i32x4_shl(shifted, 23));  // 2^n
+  return wasm_v128_andnot(wasm_f32x4_mul(p, scale), wasm_f32x4_lt(x, SPLAT(-0x1.5d5896p6f)));
 }
 
 // 1 / (1 + e^-x), relative error below 2e-7. 0 for x < -88.72.
@@ -51,15 +51,7 @@ static inline v128_t silu4(v128_t x) { return wasm_f32x4_div(x, wasm_f32x4_add(S
 static inline v128_t tanh4(v128_t x) {
   v128_t size = wasm_f32x4_pmin(abs4(x), SPLAT(10));
   v128_t twice = wasm_f32x4_add(size, size);
-  v128_t shifted = MADD(twice, SPLAT(0x1.715476p+0f), SPLAT(0x1.8p23f));
-  v128_t n = wasm_f32x4_sub(shifted, SPLAT(0x1.8p23f));
-  v128_t r = MADD(n, SPLAT(-0x1.63p-1f), twice);
-  r = MADD(n, SPLAT(0x1.bd0106p-13f), r);
-  v128_t p = MADD(r, SPLAT(0x1.6db42ap-10f), SPLAT(0x1.123b56p-7f));
-  p = MADD(p, r, SPLAT(0x1.55545ep-5f));
-  p = MADD(p, r, SPLAT(0x1.55548ep-3f));
-  p = MADD(p, r, SPLAT(0.5f));
-  p = MADD(wasm_f32x4_mul(r, r), p, r);
+  v128_t shifted, p = reduced_exp4(twice, &shifted);
   v128_t scale = wasm_i32x4_add(SPLAT(1), wasm_i32x4_shl(shifted, 23));  // 2^n
   v128_t m = wasm_f32x4_add(wasm_f32x4_mul(scale, p), wasm_f32x4_sub(scale, SPLAT(1)));
   v128_t y = wasm_f32x4_div(m, wasm_f32x4_add(m, SPLAT(2)));

@@ -90,7 +90,7 @@ KERNEL(short_conv, short_conv) {
     .state = DATA(f32, a->state), .history = DATA(f32, a->history), .x = DATA(const f32, a->x), .w = DATA(const f32, a->w),
     .y = DATA(f32, a->y), .tokens = a->tokens, .channels = a->channels, .stride = a->channels,
   };
-  convolve(&c, a->kernel, 0);
+  convolve(c, a->kernel, 0);
   return 0;
 }
 
@@ -99,6 +99,6 @@ KERNEL(lfm2_conv, lfm2_conv) {
     .state = DATA(f32, a->state), .history = DATA(f32, a->history), .x = DATA(const f32, a->bcx), .w = DATA(const f32, a->w),
     .y = DATA(f32, a->y), .tokens = a->tokens, .channels = a->channels, .stride = 3 * a->channels,
   };
-  convolve(&c, a->kernel, 1);
+  convolve(c, a->kernel, 1);
   return 0;
 }

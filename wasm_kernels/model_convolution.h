@@ -50,15 +50,22 @@ __attribute__((always_inline)) static inline void channels4(const convolution *c
   for (u32 j = 0; j < last; j++) store_lanes(c->state + j * width + at, column[j], m);
 }
 
-__attribute__((always_inline)) static inline void convolve(const convolution *c, u32 kernel, u32 gated) {
-  for (u32 at = 0; at < c->channels; at += 4) {
-    u32 m = c->channels - at;
-    if (kernel == 3 && m >= 4)  // LFM2's
-      channels4(c, 3, gated, at, 4);
-    else if (kernel == 4 && m >= 4)
-      channels4(c, 4, gated, at, 4);
-    else
-      channels4(c, kernel, gated, at, m);
+// Two tokens at a time: of more, the rows that one column of registers touches would push each other out of the cache, being as many
+// bytes apart as its ways are long.
+__attribute__((always_inline)) static inline void convolve(convolution c, u32 kernel, u32 gated) {
+  for (u32 left = c.tokens, first = 1; left || first; first = 0) {
+    c.tokens = left < 2 ? left : 2;
+    for (u32 at = 0; at < c.channels; at += 4) {
+      u32 m = c.channels - at;
+      if (kernel == 3 && m >= 4)  // LFM2's
+        channels4(&c, 3, gated, at, 4);
+      else
+        channels4(&c, kernel, gated, at, m);
+    }
+    c.x += c.tokens * c.stride;
+    c.y += c.tokens * c.channels;
+    if (c.history) c.history += c.tokens * c.channels;  // whose first rows are the state, again
+    left -= c.tokens;
   }
 }
 
