@@ -26,21 +26,21 @@ class Accelerator(Protocol):
 
 
 class BoundIndex(Protocol):
-    """One index as an accelerator sees it.
+    """One index, which is not empty, as an accelerator sees it.
 
-    A search takes queries (q, dim) float32 as the caller gave them, neither checked nor scaled, and `allowed`, a mask over slots
+    A search takes queries (q, dim) float32, q >= 1, as the caller gave them, neither checked nor scaled, and `allowed`, a mask over slots
     (top,) bool, or None for all. It returns ids (q, k) int64, best first, equal scores by id, -1 where there are fewer, and scores
-    (q, k) float32, -inf there; or None where a query has no place in the metric (not finite, too long, or zero under cosine).
+    (q, k) float32, -inf there. Raises NonFiniteError, ZeroVectorError, as numpy would.
     """
 
-    def scan(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    def scan(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """The exact nearest."""
 
-    def search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
-        """The nearest that a walk through the graph finds."""
+    def search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest that a walk through the graph finds. It gives fewer than k only where fewer exist; k <= ef."""
 
-    def insert(self, slots: np.ndarray, entry: int, ef: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def insert(self, slots: np.ndarray, entry: int, ef: int) -> np.ndarray:
         """Links slots (n,) int64, in this order, which the graph has enrolled with empty lists; entry: of the graph before, -1 if empty.
 
-        ef: candidates per new node. Returns the runs of 256 slots (r,) whose lists or parents changed on the ground.
+        ef: candidates per new node. Returns the runs of 256 slots (r,) in which lists or parents changed on the ground.
         """

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from . import segments as seg
+from .accelerate import Accelerator, BoundIndex
 from .errors import CorruptSegmentError, DimensionError, EfError, ParameterError, SegmentError
 from .metric import Metric
 from .table import VectorTable, Where, read_distinct_ids, read_ids
@@ -35,10 +36,12 @@ class VectorIndex:
     kind: str  # what the head segment calls this class
     parts: tuple[str, ...] = ("ids", "vectors")  # what each run of slots is saved as
 
-    def __init__(self, dim: int, metric: str = "cosine") -> None:
+    def __init__(self, dim: int, metric: str = "cosine", *, accelerator: Accelerator | None = None) -> None:
         self._metric = Metric(metric, dim)
         self._ledger = seg.Ledger()
-        self._table = VectorTable(self._metric, self._ledger)
+        self._empty = np.empty if accelerator is None else accelerator.empty
+        self._table = VectorTable(self._metric, self._ledger, self._empty)
+        self._bound: BoundIndex | None = None  # set where there is an accelerator
 
     @property
     def dim(self) -> int:
@@ -118,9 +121,13 @@ class VectorIndex:
             raise ParameterError(f"k is {k!r}; it is an integer of at least 1")
         if ef is not None and (isinstance(ef, bool) or not isinstance(ef, int | np.integer) or ef < k):
             raise EfError(f"ef is {ef!r}; it is an integer of at least k, here {k}")
-        rows, squares = self._metric.read(queries, "queries")
+        rows = self._metric.rows(queries, "queries")
+        ef = max(ef or self._ef(), k)
         allowed = None if where is None else self._table.allowed(where)
-        slots, scores = self._search(self._metric.prepare(rows, squares), int(k), max(ef or self._ef(), k), allowed)
+        if self._bound is not None and len(rows) and len(self._table):
+            return SearchResult(*self._accelerated(self._bound, rows, int(k), int(ef), allowed))
+        squares = self._metric.squares(rows, "queries")
+        slots, scores = self._search(self._metric.prepare(rows, squares), int(k), int(ef), allowed)
         ids = np.full(slots.shape, -1, np.int64)
         hits = slots >= 0
         ids[hits] = self._table.ids[slots[hits]]
@@ -142,7 +149,13 @@ class VectorIndex:
         self._ledger.mark_saved()
 
     @classmethod
-    def from_segments(cls, segments: Mapping[str, bytes], *, vectors: Callable[[np.ndarray], np.ndarray] | None = None):
+    def from_segments(
+        cls,
+        segments: Mapping[str, bytes],
+        *,
+        vectors: Callable[[np.ndarray], np.ndarray] | None = None,
+        accelerator: Accelerator | None = None,
+    ):
         """The index that these segments were made of. It answers as that one did.
 
         vectors: a callable from ids (n,) int64 to their vectors (n, dim); needed for segments that were made without them.
@@ -154,7 +167,7 @@ class VectorIndex:
         try:
             top, upper = settings.pop("top"), settings.pop("upper")
             del settings["kind"]
-            index = cls(**settings)
+            index = cls(**settings, accelerator=accelerator)
             if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in (top, upper)):
                 raise ParameterError(f"{top} slots and {upper} upper layers")
             index._restore(payloads, top, upper, vectors)
@@ -176,13 +189,13 @@ class VectorIndex:
         part.replace(path)
 
     @classmethod
-    def load(cls, source: str | os.PathLike | BinaryIO):
+    def load(cls, source: str | os.PathLike | BinaryIO, *, accelerator: Accelerator | None = None):
         """Reads what `save` wrote. A store of segments has none of it yet: `changes` gives it all.
 
         Raises CorruptSegmentError, NewerSegmentError, SegmentError.
         """
         content = source.read() if hasattr(source, "read") else Path(source).read_bytes()
-        index = cls.from_segments(seg.unpack_file(content))
+        index = cls.from_segments(seg.unpack_file(content), accelerator=accelerator)
         index._ledger.saved = set()
         return index
 
@@ -191,6 +204,10 @@ class VectorIndex:
     def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Slots (q, k) int64 and scores (q, k) float32 for prepared queries; `allowed` is a mask over slots (top,) bool."""
         raise NotImplementedError
+
+    def _accelerated(self, bound: BoundIndex, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
+        """The same through an accelerator: queries as they were given; ids (q, k) int64 and scores (q, k) float32."""
+        return bound.scan(queries, k, allowed)
 
     def _ef(self) -> int:
         return 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .accelerate import Accelerator
 from .base import VectorIndex
 from .table import VectorTable
 
@@ -16,9 +17,15 @@ class BruteForce(VectorIndex):
         index.search(queries, k=10).ids         # (q, 10) int64
 
     dim: numbers a vector; metric: "cosine", "ip" or "l2". `ef` of a search is checked and then ignored.
+    accelerator: compiled code that scans, see accelerate.py.
     """
 
     kind = "brute"
+
+    def __init__(self, dim: int, metric: str = "cosine", *, accelerator: Accelerator | None = None) -> None:
+        super().__init__(dim, metric, accelerator=accelerator)
+        if accelerator is not None:
+            self._bound = accelerator.bind(self._table, None)
 
     def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
         return scan(self._table, queries, k, self._table.live() if allowed is None else np.flatnonzero(allowed))

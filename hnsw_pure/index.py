@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import segments as seg
+from .accelerate import Accelerator, BoundIndex
 from .base import VectorIndex
 from .brute import rank, scan
 from .errors import CorruptSegmentError, ParameterError
@@ -31,6 +32,7 @@ class HNSW(VectorIndex):
     ef_construction: candidates a new node chooses its links from, at least M.
     ef_search: `ef` of searches that do not give one.
     seed: of the levels; the same ids and vectors in the same order make the same index.
+    accelerator: compiled code that searches and links, see accelerate.py.
     Raises ParameterError.
     """
 
@@ -38,9 +40,17 @@ class HNSW(VectorIndex):
     parts = ("ids", "vectors", "links")
 
     def __init__(
-        self, dim: int, M: int = 32, ef_construction: int = 200, metric: str = "cosine", *, ef_search: int = 64, seed: int = 20260118
+        self,
+        dim: int,
+        M: int = 32,
+        ef_construction: int = 200,
+        metric: str = "cosine",
+        *,
+        ef_search: int = 64,
+        seed: int = 20260118,
+        accelerator: Accelerator | None = None,
     ) -> None:
-        super().__init__(dim, metric)
+        super().__init__(dim, metric, accelerator=accelerator)
         for name, value, low, high in (
             ("M", M, 2, 1024),
             ("ef_construction", ef_construction, M, None),
@@ -54,14 +64,15 @@ class HNSW(VectorIndex):
         self.ef_search = int(ef_search)
         self.seed = int(seed)
         self._visited = Visited()
-        self._graph = Graph(self.M, self.seed, self._ledger)
+        self._graph = Graph(self.M, self.seed, self._ledger, self._empty)
+        if accelerator is not None:
+            self._bound = accelerator.bind(self._table, self._graph)
 
     def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
         table, graph = self._table, self._graph
         among = table.live() if allowed is None else np.flatnonzero(allowed)
         wanted = min(k, len(among))
-        # A walk looks at about 16 ef vectors, and at 1/share times as many where only a share of them counts.
-        if not wanted or (allowed is not None and len(among) ** 2 <= 16 * ef * len(table)):
+        if not wanted or (allowed is not None and self._scans(len(among), ef)):
             return scan(table, queries, k, among)
         slots = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
@@ -73,11 +84,31 @@ class HNSW(VectorIndex):
                 slots[i, :wanted], scores[i, :wanted] = rank(table, found[:wanted], query)
         return slots, scores
 
+    def _accelerated(self, bound: BoundIndex, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
+        if allowed is not None and self._scans(int(np.count_nonzero(allowed)), ef):
+            return bound.scan(queries, k, allowed)
+        return bound.search(queries, k, ef, allowed)
+
+    def _scans(self, among: int, ef: int) -> bool:
+        """Whether so few are allowed that a scan is the better way.
+
+        A walk looks at about 16 ef vectors, and at 1/share times as many where only a share of them counts.
+        """
+        return among**2 <= 16 * ef * len(self._table)
+
     def _ef(self) -> int:
         return self.ef_search
 
     def _link(self, slots: np.ndarray) -> None:
-        link(self._graph, self._table, slots, self.ef_construction, self._visited)
+        graph, table = self._graph, self._table
+        if self._bound is None:
+            link(graph, table, slots, self.ef_construction, self._visited)
+            return
+        graph.reserve(len(table.ids))
+        entry = graph.entry
+        graph.enrol(slots, graph.draw_levels(table.ids[slots]))  # which also notes the upper layers that change
+        for run in self._bound.insert(slots, entry, self.ef_construction).tolist():
+            self._ledger.touch_name(f"links/{run}")
 
     def _drop(self, slots: np.ndarray) -> None:
         self._graph.reserve(len(self._table.ids))

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import DimensionError, NonFiniteError, ParameterError, ZeroVectorError
 
-METRICS = ("ip", "l2", "cosine")  # accelerators know them by these numbers
+METRICS = ("ip", "l2", "cosine")  # their places are the numbers that accelerators know them by
 _LONGEST = 1e18  # of a vector under ip and l2: products of two such still fit float32
 
 
@@ -37,14 +37,26 @@ class Metric:
 
         A single vector (dim,) is taken as one row. Raises DimensionError, NonFiniteError, ZeroVectorError; `what` names them.
         """
-        try:
-            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is named below
-                rows = np.asarray(vectors, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise DimensionError(f"{what} are rows of {self.dim} numbers: {error}") from None
-        rows = rows[None] if rows.ndim == 1 else rows
+        rows = self.rows(vectors, what)
+        return rows, self.squares(rows, what)
+
+    def rows(self, vectors, what: str) -> np.ndarray:
+        """The half of `read` that looks at type and shape alone."""
+        rows = vectors
+        if type(rows) is not np.ndarray or rows.dtype != np.float32:
+            try:
+                with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is named by `squares`
+                    rows = np.asarray(vectors, dtype=np.float32)
+            except (TypeError, ValueError) as error:
+                raise DimensionError(f"{what} are rows of {self.dim} numbers: {error}") from None
+        if rows.ndim == 1:
+            rows = rows[None]
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise DimensionError(f"{what} have shape {np.shape(vectors)}; expected (n, {self.dim})")
+        return rows
+
+    def squares(self, rows: np.ndarray, what: str) -> np.ndarray:
+        """The other half: squared lengths of rows (n, dim), (n,) float64, which show what has no place in this metric."""
         squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         limit = np.inf if self.name == "cosine" else _LONGEST**2
         bad = np.flatnonzero(~(squares < limit))
@@ -52,7 +64,7 @@ class Metric:
             raise NonFiniteError(f"{what}: row {bad[0]} has a NaN or an infinity, or is longer than {_LONGEST:g}")
         if self.name == "cosine" and not squares.all():
             raise ZeroVectorError(f"{what}: row {np.argmin(squares)} is zero; under cosine every vector needs a direction")
-        return rows, squares
+        return squares
 
     def prepare(self, rows: np.ndarray, squares: np.ndarray) -> np.ndarray:
         """Rows as the index holds and asks for them, (n, dim) float32: of length one under cosine, else as they are."""

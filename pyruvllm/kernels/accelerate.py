@@ -1,0 +1,159 @@
+"""Vector indexes on kernels: what hnsw_pure asks of an accelerator (hnsw_pure/accelerate.py).
+
+    kernels = HnswKernels(memory, search, scan, insert)
+    index = HNSW(768, accelerator=kernels)
+
+A search that differs from the one before in nothing but the query is one copy in, one crossing, two copies out.
+"""
+
+from collections.abc import Sequence
+from operator import is_not
+from typing import Any
+
+import numpy as np
+
+from hnsw_pure.graph import Graph
+from hnsw_pure.metric import METRICS
+from hnsw_pure.segments import RUN
+from hnsw_pure.table import VectorTable
+
+from ..errors import OperandError
+from .kernel import Call, Kernel
+from .memory import KernelMemory
+
+_TOGETHER = 64  # queries in one call
+
+
+class HnswKernels:
+    """memory: where the kernels work; search, scan, insert: kernels of the operations hnsw_search, hnsw_scan and hnsw_insert."""
+
+    def __init__(self, memory: KernelMemory, search: Kernel, scan: Kernel, insert: Kernel) -> None:
+        self.memory = memory
+        self.search, self.scan, self.insert = search, scan, insert
+
+    def empty(self, shape: Any, dtype: Any) -> np.ndarray:
+        return self.memory.empty(shape, dtype)
+
+    def bind(self, table: VectorTable, graph: Graph | None) -> "KernelIndex":
+        return KernelIndex(self, table, graph)
+
+
+class KernelIndex:
+    def __init__(self, kernels: HnswKernels, table: VectorTable, graph: Graph | None) -> None:
+        self._table, self._graph = table, graph
+        self._metric = METRICS.index(table.metric.name)
+        self._room = _Room(kernels.memory, table.metric.dim)
+        asked = ("queries", "vectors", "halves", "ids", "allowed", "found", "scores")
+        linked = ("levels", "ground", "first", "upper", "visited", "frontier")
+        self._scan = _Bound(kernels.scan, asked, ("count", "top", "dim", "k", "metric"))
+        self._search = _Bound(
+            kernels.search, asked + linked, ("count", "top", "dim", "k", "metric", "ef", "width", "rows", "m", "entry")
+        )  # fmt: skip
+        self._insert = _Bound(
+            kernels.insert, ("slots", "vectors", "halves", "parent", "touched", *linked),
+            ("count", "top", "dim", "ef", "width", "rows", "m", "run", "runs", "entry"),
+        )  # fmt: skip
+
+    def scan(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        return self._in_parts(self._scan, queries, k, allowed, (), ())
+
+    def search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        graph = self._graph
+        shape = (min(ef, self._table.top), graph.ground.width, len(graph.towers.links), graph.m, graph.entry)
+        return self._in_parts(self._search, queries, k, allowed, self._linked(), shape)
+
+    def insert(self, slots: np.ndarray, entry: int, ef: int) -> np.ndarray:
+        table, graph, room = self._table, self._graph, self._room
+        runs = -(-table.top // RUN)
+        given, touched = room.at_least("slots", len(slots), np.int32), room.at_least("touched", runs, np.uint8)
+        given[: len(slots)] = slots
+        touched[:] = 0
+        arrays = (given, table.vectors, table.halves, graph.parent, touched, *self._linked())
+        shape = (min(ef, table.top), graph.ground.width, len(graph.towers.links), graph.m, RUN, runs, entry)
+        self._insert.run(arrays, (len(slots), table.top, table.metric.dim, *shape))
+        return np.flatnonzero(touched)
+
+    def _linked(self) -> tuple[np.ndarray, ...]:
+        graph, room, capacity = self._graph, self._room, len(self._table.ids)
+        visited, frontier = room.at_least("visited", capacity + 1, np.uint16), room.at_least("frontier", capacity, np.uint64)
+        return graph.levels, graph.ground.links, graph.towers.first, graph.towers.links, visited, frontier
+
+    def _in_parts(self, call: "_Bound", queries: np.ndarray, k: int, allowed: np.ndarray | None, arrays: tuple, numbers: tuple):
+        table, room = self._table, self._room
+        if k > table.top or len(queries) > _TOGETHER:
+            return self._padded(call, queries, k, allowed, arrays, numbers)
+        mask = None
+        if allowed is not None:
+            mask = room.at_least("allowed", len(table.ids), np.uint8)
+            mask[: len(allowed)] = allowed
+        room.fit(len(queries), k)
+        room.rows[...] = queries
+        try:
+            call.run(
+                (room.queries, table.vectors, table.halves, table.ids, mask, room.found, room.scores, *arrays),
+                (len(queries), table.top, table.metric.dim, k, self._metric, *numbers),
+            )
+        except OperandError:
+            table.metric.squares(queries, "queries")  # says what is wrong with the queries, where it was them
+            raise
+        return room.found_rows.copy(), room.score_rows.copy()
+
+    def _padded(self, call: "_Bound", queries: np.ndarray, k: int, allowed: np.ndarray | None, arrays: tuple, numbers: tuple):
+        """More queries than one call takes, or more hits than there are slots."""
+        found, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
+        most = min(k, self._table.top)
+        for start in range(0, len(queries), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            found[part, :most], scores[part, :most] = self._in_parts(call, queries[part], most, allowed, arrays, numbers)
+        return found, scores
+
+
+class _Bound:
+    """A call that is bound at its first use; later uses give it only what is not what it was."""
+
+    def __init__(self, kernel: Kernel, arrays: Sequence[str], numbers: Sequence[str]) -> None:
+        self._kernel = kernel
+        self._names = tuple(arrays), tuple(numbers)
+        self._call: Call | None = None
+        self._arrays: tuple[np.ndarray | None, ...] = ()
+        self._numbers: tuple[int, ...] = ()
+
+    def run(self, arrays: tuple[np.ndarray | None, ...], numbers: tuple[int, ...]) -> None:
+        if self._call is None:
+            self._call = self._kernel.bind(**dict(zip(self._names[0] + self._names[1], arrays + numbers, strict=True)))
+        elif numbers != self._numbers or any(map(is_not, arrays, self._arrays)):
+            changed = {name: new for name, new, old in zip(self._names[0], arrays, self._arrays, strict=True) if new is not old}
+            changed |= {name: new for name, new, old in zip(self._names[1], numbers, self._numbers, strict=True) if new != old}
+            self._call.set(**changed)
+        self._arrays, self._numbers = arrays, numbers
+        self._call()
+
+
+class _Room:
+    """Arrays for calls, which are kept and grow.
+
+    rows, found_rows and score_rows are what one call fills of queries, found and scores: (count, dim), (count, k) and (count, k).
+    """
+
+    def __init__(self, memory: KernelMemory, dim: int) -> None:
+        self._memory = memory
+        self._dim = dim
+        self._kept: dict[str, np.ndarray] = {}
+        self._shape = (0, 0)
+
+    def at_least(self, name: str, length: int, dtype: Any) -> np.ndarray:
+        """The array of that name, (length or more,), zeros when it is new."""
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < length:
+            kept = self._kept[name] = self._memory.empty(length, dtype)
+            kept[:] = 0
+        return kept
+
+    def fit(self, count: int, k: int) -> None:
+        if (count, k) == self._shape:
+            return
+        self.queries = self.at_least("queries", count * self._dim, np.float32)
+        self.found, self.scores = self.at_least("found", count * k, np.int64), self.at_least("scores", count * k, np.float32)
+        self.rows = self.queries[: count * self._dim].reshape(count, self._dim)
+        self.found_rows, self.score_rows = (array[: count * k].reshape(count, k) for array in (self.found, self.scores))
+        self._shape = count, k
