@@ -1,5 +1,5 @@
-// The search of the K formats for the scales of a sub-block. Its specification is pyruvllm/kernels/reference/blocks.py (_fit_affine and
-// _fit_scale): the same operations in the same order, so that both find the same bits, whence no multiply-add here. Four candidates
+// The search of the K formats for the scales of a sub-block. Its specification is pyruvllm/kernels/reference/blocks.py (fit_affine and
+// fit_scale): the same operations in the same order, so that both find the same bits, whence no multiply-add here. Four candidates
 // are tried at once: each sums its own lanes, then the four regressions are solved in the four lanes of one vector.
 #ifndef PYRUVLLM_QUANTIZE_SEARCH_H
 #define PYRUVLLM_QUANTIZE_SEARCH_H

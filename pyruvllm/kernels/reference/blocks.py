@@ -13,7 +13,7 @@ A row of a weight matrix is a sequence of blocks. All numbers are little-endian,
                                   y[64 + i], high-bits byte i holds y[i], y[32 + i], y[64 + i], y[96 + i], lowest bits first
 
 q8_0 and q4_0 are quantised to the bytes that ggml's reference gives. The K formats leave their scales to the writer; here they are
-searched by least squares (``_fit_affine``, ``_fit_scale``). Arithmetic is float32 throughout, sums in the order of four lanes, so that
+searched by least squares (``fit_affine``, ``fit_scale``). Arithmetic is float32 throughout, sums in the order of four lanes, so that
 the compiled kernels give the same bytes.
 """
 
@@ -198,7 +198,7 @@ def _narrow_q4_k(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def scales_q4_k(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What ``pack_q4_k`` takes before q: the best scale and minimum of each sub-block, the largest of eight at 63."""
-    scale, low = _fit_affine(x.reshape(-1, 32), weights.reshape(-1, 32))
+    scale, low = fit_affine(x.reshape(-1, 32), weights.reshape(-1, 32))
     found = []
     for each in (scale.reshape(-1, 8), low.reshape(-1, 8)):
         unit = (each.max(axis=1) / np.float32(63)).astype(np.float16)
@@ -221,7 +221,7 @@ def _narrow_q6_k(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def scales_q6_k(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What ``pack_q6_k`` takes before q: the best scale of each sub-block, the largest of sixteen (the first of them) at -128."""
-    scale = _fit_scale(x.reshape(-1, 16), weights.reshape(-1, 16)).reshape(-1, 16)
+    scale = fit_scale(x.reshape(-1, 16), weights.reshape(-1, 16), 32, SCALE_STEPS).reshape(-1, 16)
     most = np.take_along_axis(scale, np.abs(scale).argmax(axis=1)[:, None], axis=1)[:, 0]
     d = (most / np.float32(-128)).astype(np.float16)
     return d, np.rint(scale * _inverse(d.astype(np.float32), d)[:, None]).clip(-128, 127)
@@ -233,7 +233,7 @@ def levels_q6_k(x: np.ndarray, d: np.ndarray, sc: np.ndarray) -> np.ndarray:
     return np.rint(x.reshape(-1, 16, 16) * _inverse(scale, scale)[:, :, None]).clip(-32, 31).reshape(-1, 256)
 
 
-def _fit_affine(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_affine(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """scale >= 0 and low >= 0, each (n,), such that levels 0 ... 15 in ``scale * level - low`` come near to x (n, 32).
 
     For each candidate grid the levels are those nearest to x, and the scale and offset that fit these levels best are the solution of
@@ -261,13 +261,16 @@ def _fit_affine(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
     return scale, low
 
 
-def _fit_scale(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(n,): such that levels -32 ... 31 times it come near to x (n, 16). The largest value (the first of them) gets a negative level."""
+def fit_scale(x: np.ndarray, weights: np.ndarray, levels: int, grids: np.ndarray) -> np.ndarray:
+    """(n,): such that -levels ... levels - 1 times it come near to x (n, 4 k). The largest value (the first of them) gets a negative level.
+
+    grids: how many steps the largest value may be away from zero, the candidates.
+    """
     most = np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1)[:, 0]
-    scale, best = most / np.float32(-32), np.zeros(len(x), np.float32)
+    scale, best = most / np.float32(-levels), np.zeros(len(x), np.float32)
     weighted = weights * x
-    for steps in SCALE_STEPS:
-        q = np.rint(x * (-steps * _inverse(most, most))[:, None]).clip(-32, 31)
+    for steps in grids:
+        q = np.rint(x * (-steps * _inverse(most, most))[:, None]).clip(-levels, levels - 1)
         sqq, sxq = _sum(weights * q * q), _sum(weighted * q)
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = sxq / sqq
