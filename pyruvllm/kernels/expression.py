@@ -8,6 +8,7 @@ kernel's own check, so both refuse the same arguments.
 
 import ast
 from collections.abc import Mapping
+from functools import cache
 
 _LIMIT = 2**64 - 1  # the C twin saturates here
 _C = {ast.Add: "plus", ast.Sub: "minus", ast.Mult: "times", ast.Div: "over", ast.Mod: "rest"}
@@ -32,6 +33,12 @@ class Expression:
     def __call__(self, values: Mapping[str, int]) -> int:
         """Its value, at most 2**64 - 1; a difference below zero and a division by zero are zero, as in C."""
         return _value(self._tree, values)
+
+
+@cache
+def shared(text: str) -> Expression:
+    """The same one for the same text: operations have few texts, in many places."""
+    return Expression(text)
 
 
 def _value(node: ast.expr, values: Mapping[str, int]) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import KernelError, OperandError
-from .expression import Expression
+from .expression import Expression, shared
 
 DTYPES = {
     "f32": np.dtype("<f4"),
@@ -118,13 +118,13 @@ class Operation:
                     argument: Operand | Number = Number(found[7], found[6], offset)
                     offset += 4
                 else:
-                    extents = tuple(Expression(part) for part in found[5].split(","))
+                    extents = tuple(shared(part) for part in found[5].split(","))
                     argument = Operand(found[3], found[1], bool(found[2]), DTYPES[found[4]], extents, offset)
                     offset += 8
                 if argument.name in self.arguments:
                     raise ValueError(f"{argument.name} is declared twice")
                 self.arguments[argument.name] = argument
-            self.conditions = tuple(Expression(text) for text in where)
+            self.conditions = tuple(shared(text) for text in where)
             counts = {number.name for number in self.numbers if number.kind == "u32"}
             used = [expression for operand in self.operands for expression in operand.extents] + list(self.conditions)
             for expression in used:
