@@ -11,8 +11,10 @@ from .config import Config
 from .embed import open_embedder
 from .embed.embedder import Embedder
 from .errors import ConfigError, NotFoundError
+from .kernels.registry import KernelRegistry
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
+from .memory.kernels import KernelStatistics, open_registry
 from .memory.policy import PolicyStore
 from .memory.session import SessionIndex, Turn
 from .memory.unified import UnifiedMemory
@@ -47,26 +49,42 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     driver = await open_driver(str(name), readonly=readonly)
     try:
         embedder = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
-        return RuvLLM(await _memory(driver, embedder, config, lambda done, total: step("memory", done, total)))
+        memory = await _memory(driver, embedder, config, lambda done, total: step("memory", done, total))
+        return RuvLLM(memory, await open_registry(memory))
     except BaseException:
         await driver.close()
         raise
 
 
 class RuvLLM:
-    """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``"""
+    """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``
 
-    def __init__(self, memory: UnifiedMemory):
-        self._attach(memory)
+    ``kernels``: what computes; None where this installation has no kernels.
+    """
 
-    def _attach(self, memory: UnifiedMemory) -> None:
-        self.memory = memory
+    def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None):
+        self._attach(memory, kernels)
+
+    def _attach(self, memory: UnifiedMemory, kernels: KernelRegistry | None) -> None:
+        self.memory, self.kernels = memory, kernels
         self.config = memory.config
         self.documents = DocumentStore(memory)
         self.sessions = SessionIndex(memory)
         self.policies = PolicyStore(memory)
         self.witness = WitnessLog(memory, memory.config.writeback)
         self.router = PolicyRouter(self.policies)
+        if kernels is not None:
+            statistics = KernelStatistics(self.policies, kernels)
+            statistics.load()
+            memory.before_flush = statistics.save_quietly
+            self._witness_refused(kernels)
+
+    def _witness_refused(self, kernels: KernelRegistry) -> None:
+        """An entry for each pack of kernels that is not used, once for each reason."""
+        for place, why in kernels.refused if self.writable else ():
+            if not self.witness.count({"session": "kernels", "error.message": why}):
+                query, error = f"Kernels: the {place} pack", ErrorInfo("PackError", why)
+                self.witness.record(WitnessEntry(self.config.clock.new_id(), "kernels", query, self.router.route(), "none", error=error))
 
     @property
     def writable(self) -> bool:
@@ -175,7 +193,8 @@ class RuvLLM:
         await self.flush()
         await self.memory.driver.replace(image, check)
         await self.witness.close()
-        self._attach(await _memory(self.memory.driver, self.memory.embedder, self.config))
+        memory = await _memory(self.memory.driver, self.memory.embedder, self.config)
+        self._attach(memory, await open_registry(memory))
 
     async def flush(self) -> None:
         """Returns when every answer given so far, with its witness entry, survives a crash."""

@@ -31,7 +31,7 @@ SELECT = """SELECT r.id, p.policy_type, p.parameters, p.confidence, p.fisher_dia
 class PolicyEntry:
     """One policy. Without an id, and with times of 0, it gets them when it is put. Times are UTC milliseconds."""
 
-    policy_type: str  # "quantization", "router", "ewc", "pattern"
+    policy_type: str  # "quantization", "router", "ewc", "pattern", "kernel"
     parameters: Mapping[str, Any]  # JSON
     source: str  # one of SOURCES
     confidence: float = 0.0  # 0 ... 1, from learning

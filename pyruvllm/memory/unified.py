@@ -42,6 +42,7 @@ class UnifiedMemory:
         self._pending: list[Change] = []  # of the open transaction
         self._depth = 0
         self._growth: asyncio.Task[None] | None = None
+        self.before_flush: Callable[[], None] | None = None  # writes what is worth keeping but no flush of its own
 
     @classmethod
     async def open(
@@ -390,11 +391,16 @@ class UnifiedMemory:
 
     async def flush(self) -> None:
         """Returns when everything written before the call survives a crash. QuotaError, FencedError."""
+        if self.before_flush is not None:
+            self.before_flush()
         await self.driver.flush()
 
     async def close(self) -> None:
         """Flushes and gives the database back. Safe to call twice."""
         await self._stop_growth()
+        if self.before_flush is not None:
+            self.before_flush()
+            self.before_flush = None
         await self.driver.close()
 
     def stats(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pyruvllm.errors import ConfigError, CorruptError, NotFoundError
+from pyruvllm.kernels.shelf import CURRENT, DriverShelf
 from tests.contracts.stores import WordEmbedder
 
 NOTES = {
@@ -170,3 +171,29 @@ class RuntimeContract:
         with pytest.raises(NotFoundError):
             await llm.feedback("no such answer", 0.5)
         assert llm.documents.list() == []
+
+    async def test_latencies_of_kernels_survive_a_restart(self, open_llm):
+        llm = await open_llm()
+        values = {"x": llm.kernels.empty(300, np.float16), "y": llm.kernels.empty(300, np.float32), "n": 300}
+        values["x"][:] = 1.5
+        for _ in range(3000):
+            llm.kernels.run("widen", **values)
+            if llm.kernels.changes:
+                break
+        assert (values["y"] == 1.5).all()
+        await llm.close()
+        again = await open_llm()
+        assert again.kernels.statistics() == llm.kernels.statistics() != {}
+        assert [entry.parameters["engine"] for entry in again.policies.list("kernel")] == [llm.kernels.engine]
+
+    async def test_a_pack_of_kernels_that_is_refused_is_witnessed_once(self, open_llm):
+        llm = await open_llm()
+        DriverShelf(llm.memory.driver, "core").write({CURRENT: {"manifest.json": b"{}"}})
+        for _ in range(3):
+            await llm.close()
+            llm = await open_llm()
+            assert llm.kernels.best("widen", n=300).operation.name == "widen"
+        refused = llm.witness.list({"session": "kernels"})
+        told = [(entry.query, entry.model_used, entry.error.kind) for entry in refused]
+        assert told == [("Kernels: the current pack", "none", "PackError")]
+        assert "unsigned" in refused[0].error.message

@@ -2,6 +2,7 @@ import pytest
 
 from pyruvllm.storage import delete_database
 from tests.contracts.documents import DocumentsContract
+from tests.contracts.kernel_statistics import KernelStatisticsContract
 from tests.contracts.policy import PolicyContract
 from tests.contracts.session import SessionContract
 from tests.contracts.stores import opening
@@ -31,6 +32,10 @@ class TestSession(SessionContract):
 
 
 class TestPolicy(PolicyContract):
+    pass
+
+
+class TestKernelStatistics(KernelStatisticsContract):
     pass
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from tests.contracts.documents import DocumentsContract
+from tests.contracts.kernel_statistics import KernelStatisticsContract
 from tests.contracts.policy import PolicyContract
 from tests.contracts.session import SessionContract
 from tests.contracts.stores import opening
@@ -22,6 +23,10 @@ class TestSession(SessionContract):
 
 
 class TestPolicy(PolicyContract):
+    pass
+
+
+class TestKernelStatistics(KernelStatisticsContract):
     pass
 
 
