@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from hnsw_pure import HNSW, BruteForce, CorruptSegmentError
+from hnsw_pure.accelerate import Accelerator
 
 from ..config import IndexConfig
 
@@ -16,11 +17,11 @@ SLICE = 16  # vectors linked in one slice of a build: some tens of milliseconds 
 
 
 class VectorIndex:
-    """Numbers of records and their vectors, by cosine."""
+    """Numbers of records and their vectors, by cosine. accelerator: compiled code that searches and links them."""
 
-    def __init__(self, dimension: int, config: IndexConfig):
-        self.dimension, self.config = dimension, config
-        self._current: BruteForce | HNSW = BruteForce(dimension)
+    def __init__(self, dimension: int, config: IndexConfig, accelerator: Accelerator | None = None):
+        self.dimension, self.config, self._accelerator = dimension, config, accelerator
+        self._current: BruteForce | HNSW = BruteForce(dimension, accelerator=accelerator)
         self._growing: HNSW | None = None  # takes over when it has all that ``_current`` has
 
     def __len__(self) -> int:
@@ -55,7 +56,10 @@ class VectorIndex:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         where = None if allowed is None else lambda ids: np.isin(ids, allowed)
         found = self._current.search(vector[None], k, max(k, self.config.ef_search), where)
-        return self._scored(found.ids[0][found.ids[0] >= 0], vector)
+        hits = found.ids[0] >= 0
+        if self._accelerator is not None:  # whose scores depend on nothing but the query and the vector
+            return found.ids[0][hits], found.scores[0][hits]
+        return self._scored(found.ids[0][hits], vector)
 
     def _scored(self, numbers: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosines to the last bit the same wherever a vector lies, sorted, equal ones by number.
@@ -89,7 +93,8 @@ class VectorIndex:
 
     def _hnsw(self) -> HNSW:
         c = self.config
-        return HNSW(self.dimension, M=c.m, ef_construction=c.ef_construction, ef_search=c.ef_search, seed=c.seed)
+        settings = {"M": c.m, "ef_construction": c.ef_construction, "ef_search": c.ef_search, "seed": c.seed}
+        return HNSW(self.dimension, **settings, accelerator=self._accelerator)
 
     def unsaved(self) -> tuple[dict[str, bytes], tuple[str, ...]]:
         """(segments to write, names of segments to remove) since ``mark_saved``; of an exact index there are none."""
@@ -104,7 +109,7 @@ class VectorIndex:
 
     def restore(self, segments: Mapping[str, bytes], vectors: Callable[[np.ndarray], np.ndarray]) -> None:
         """The saved HNSW; ``vectors`` gives the (n, dimension) of numbers (n,). Raises hnsw_pure's SegmentError."""
-        index = HNSW.from_segments(segments, vectors=vectors)
+        index = HNSW.from_segments(segments, vectors=vectors, accelerator=self._accelerator)
         if index.dim != self.dimension:
             raise CorruptSegmentError(f"the saved index has {index.dim} dimensions, the collection {self.dimension}")
         index.ef_search = self.config.ef_search
