@@ -7,11 +7,7 @@ import environment
 from steps import ROOT, Failure, files, once, say
 
 PACKS = ROOT / "pyruvllm" / "kernels" / "packs"
-SOURCES = [
-    ROOT / "wasm_kernels",
-    *(ROOT / "pyruvllm" / "kernels" / f"{name}.py" for name in ("expression", "operation", "manifest", "signature", "ed25519")),
-    environment.LOCK,
-]
+SOURCES = [ROOT / "wasm_kernels", *(ROOT / "pyruvllm" / "kernels").glob("*.py"), environment.LOCK]
 
 
 def kernels() -> Path:
