@@ -6,6 +6,9 @@ the Cholesky factor U of H's inverse gives: column j loses e = (w_j - q_j) / U_j
 the e are the whole error, so 1 / U_jj^2 is what a column counts when the scales of its group are fitted.
 
 A group's scales are fixed when its first column is reached, blocks are ordinary ones, so columns keep their order.
+
+It lives on columns that hang together. Where they do not, it fits the noise of the calibration: on white activations, from twice as
+many samples as columns, the error of held-out samples was 1.1 to 1.2 times that of rounding, where on correlated ones it was a third.
 """
 
 from collections.abc import Callable

@@ -39,8 +39,8 @@ def error(x, weights, matrix):
     return np.linalg.norm(x @ (weights - matrix.dequantize()).T) / np.linalg.norm(x @ weights.T)
 
 
-# What is left of round-to-nearest's error in the output. Measured: gptq 0.25 to 0.4, awq 0.4 to 0.55.
-@pytest.mark.parametrize(("method", "share"), [("gptq", 0.5), ("awq", 0.65)])
+# What is left of round-to-nearest's error in the output. Measured: gptq 0.28 to 0.48, awq 0.42 to 0.53.
+@pytest.mark.parametrize(("method", "share"), [("gptq", 0.55), ("awq", 0.65)])
 @pytest.mark.parametrize("kind", ["q4_0", "q4_k", "q6_k", "q8_0"])
 @pytest.mark.parametrize("samples", ["calibration", "held out"])
 def test_calibrated_methods_beat_round_to_nearest(layer, made, method, share, kind, samples):
