@@ -53,22 +53,24 @@ INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 R,
   }
 }
 
-INLINE void rows_by_columns(const product *p, u32 row, const kind type, const u32 R) {
-  u32 m = 0;
-  for (; p->batch - m >= 4; m += 4) tile(p, row, m, type, R, 4, 1);
-  if (p->batch - m >= 2) tile(p, row, m, type, R, 2, 1), m += 2;
-  if (p->batch > m) tile(p, row, m, type, R, 1, R == 4 ? 2 : 4);
+// Rows row ... end - 1 x M columns from m on, R rows at a time.
+INLINE void column_tile(const product *p, u32 row, u32 end, u32 m, const kind type, const u32 R, const u32 M, const u32 S) {
+  for (; end - row >= R; row += R) tile(p, row, m, type, R, M, S);
+  for (; row < end; row++) tile(p, row, m, type, 1, M, S);
 }
 
 INLINE i32 multiply(const product *p, const kind type) {
   const u32 end = p->first + p->count;
-  u32 row = p->first;
   if (!p->batch) return 0;
-  for (; end - row >= 4; row += 4) {
-    if (p->batch == 1) tile(p, row, 0, type, 4, 1, 2);
-    else rows_by_columns(p, row, type, 2), rows_by_columns(p, row + 2, type, 2);
+  // Of x, four columns stay in the first-level cache while 16 rows, which stay in the second, go past them.
+  for (u32 row = p->first; row < end;) {
+    const u32 bottom = end - row > 16 ? row + 16 : end;
+    u32 m = 0;
+    for (; p->batch - m >= 4; m += 4) column_tile(p, row, bottom, m, type, 2, 4, 1);
+    if (p->batch - m >= 2) column_tile(p, row, bottom, m, type, 4, 2, 1), m += 2;
+    if (p->batch > m) column_tile(p, row, bottom, m, type, 4, 1, 2);
+    row = bottom;
   }
-  for (; row < end; row++) rows_by_columns(p, row, type, 1);
   return 0;
 }
 

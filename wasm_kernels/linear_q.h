@@ -180,12 +180,11 @@ INLINE void tile_8(const u8 *w, u32 stride, const record *x, u32 cols, const u32
 INLINE void sixteen(const u8 *w, u32 stride, const record *x, const u32 half, const u32 G, const u32 M, v128_t *sums) {
   v128_t part[8];
   UNROLL for (u32 i = 0; i < G * M; i++) part[i] = SPLAT32(x[i % M].start + half);
-  w += 16 + 64 * half;
 #ifdef __wasm_relaxed_simd__
   v128_t more[8];
   UNROLL for (u32 j = 0; j < 4; j++) {
     v128_t c[2];
-    UNROLL for (u32 g = 0; g < G; g++) c[g] = wasm_v128_load(w + g * stride + 16 * j);
+    UNROLL for (u32 g = 0; g < G; g++) c[g] = wasm_v128_load(w + g * stride + 16 + 64 * half + 16 * j);
     UNROLL for (u32 m = 0; m < M; m++) {
       const v128_t four = SPLAT32(x[m].q.bytes + 16 * half + 4 * j);
       UNROLL for (u32 g = 0; g < G; g++) {  // 63 x 127 x 2 x 2 is the most that 16 bits hold
@@ -196,14 +195,14 @@ INLINE void sixteen(const u8 *w, u32 stride, const record *x, const u32 half, co
     }
   }
   UNROLL for (u32 g = 0; g < G; g++) {
-    const v128_t scale = wasm_i16x8_load8x8(w + g * stride - 16 - 56 * half);
+    const v128_t scale = wasm_i16x8_load8x8(w + g * stride + 8 * half);
     UNROLL for (u32 i = g * M; i < g * M + M; i++) sums[i] = madd_i16(madd_i16(sums[i], part[i], scale), more[i], scale);
   }
 #else
   UNROLL for (u32 j = 0; j < 8; j++) {
     v128_t c[2];
     UNROLL for (u32 g = 0; g < G; g++) {
-      const v128_t all = wasm_v128_load(w + g * stride + 16 * (j / 2));
+      const v128_t all = wasm_v128_load(w + g * stride + 16 + 64 * half + 16 * (j / 2));
       c[g] = j % 2 ? wasm_u16x8_shr(all, 8) : wasm_v128_and(all, wasm_i16x8_splat(255));
     }
     UNROLL for (u32 m = 0; m < M; m++) {
@@ -212,7 +211,7 @@ INLINE void sixteen(const u8 *w, u32 stride, const record *x, const u32 half, co
     }
   }
   UNROLL for (u32 g = 0; g < G; g++) {
-    const v128_t scale = wasm_i32x4_shr(wasm_i16x8_load8x8(w + g * stride - 16 - 56 * half), 16);
+    const v128_t scale = wasm_i32x4_shr(wasm_i16x8_load8x8(w + g * stride + 8 * half), 16);
     UNROLL for (u32 i = g * M; i < g * M + M; i++) sums[i] = wasm_i32x4_add(sums[i], wasm_i32x4_mul(part[i], scale));
   }
 #endif
@@ -265,12 +264,7 @@ INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 G,
     UNROLL for (u32 k = 0; k < M; k++) put(p->y + (m + k) * p->rows + row + 4 * g, end - row - 4 * g, total[g * M + k]);
 }
 
-#ifndef G1
-#define G1 2
-#define G2 2
-#define G4 2
-#endif
-
+// Columns of the next tile. Of four, the sums fill the registers with one group; of fewer, two groups share what is read of x.
 INLINE u32 width(u32 left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
 INLINE i32 multiply(const product *p, const kind type) {
@@ -280,20 +274,20 @@ INLINE i32 multiply(const product *p, const kind type) {
   }
   const u32 end = p->first + p->count;
   if (!p->batch) return 0;
-  // Weights are read once from memory: what lies between two of their readings is the activations alone.
+  // Weights come from memory once: between two readings of the same ones lie only the tile's activations.
   for (u32 row = p->first; row < end; row += 8) {
     for (u32 m = 0, w; m < p->batch; m += w) {
       w = width(p->batch - m);
       const u32 pair = end - row > 4;
-      if (w == 4 && pair && G4 == 2) tile(p, row, m, type, 2, 4);
-      else if (w == 2 && pair && G2 == 2) tile(p, row, m, type, 2, 2);
-      else if (w == 1 && pair && G1 == 2) tile(p, row, m, type, 2, 1);
-      else {
-        for (u32 r = row; r < row + 4 + 4 * pair; r += 4) {
-          if (w == 4) tile(p, r, m, type, 1, 4);
-          else if (w == 2) tile(p, r, m, type, 1, 2);
-          else tile(p, r, m, type, 1, 1);
-        }
+      if (w == 4) {
+        tile(p, row, m, type, 1, 4);
+        if (pair) tile(p, row + 4, m, type, 1, 4);
+      } else if (w == 2) {
+        if (pair) tile(p, row, m, type, 2, 2);
+        else tile(p, row, m, type, 1, 2);
+      } else {
+        if (pair) tile(p, row, m, type, 2, 1);
+        else tile(p, row, m, type, 1, 1);
       }
     }
   }

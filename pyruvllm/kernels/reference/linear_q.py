@@ -25,7 +25,7 @@ def rounded(x: np.ndarray) -> np.ndarray:
     """
     x = x.reshape(len(x), x.shape[1] // 32, 32)
     most = np.abs(x).max(axis=2, keepdims=True, initial=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         small = most < np.float32(2.0**-100)
         inverse = np.where(small, np.float32(0), np.float32(127) / most)
         d = np.where(small, np.float32(0), most / np.float32(127))
