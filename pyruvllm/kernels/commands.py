@@ -8,6 +8,7 @@ every operand against tables that are written when recording is over, and every 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class CommandBuffer:
         self._replay = replay if isinstance(replay, CompiledKernel) else None
         self._calls: list[Call] = []
         self._sealed: CompiledCall | None = None
+        self._patched: set[int] = set()  # since the last replay
         self._failed = np.zeros(1, np.uint32)
 
     def __len__(self) -> int:
@@ -42,6 +44,7 @@ class CommandBuffer:
     def record(self, kernel: Kernel, **values: Any) -> int:
         """Appends a call; its number. Raises OperandError."""
         self._calls.append(kernel.bind(**values))
+        self._patched.add(len(self._calls) - 1)
         self._sealed = None
         return len(self._calls) - 1
 
@@ -52,11 +55,13 @@ class CommandBuffer:
         call = self._calls[number]
         before = call.placed
         call.set(**changes)
-        if call.placed != before:
-            self._sealed = None
+        self._patched.add(number)
+        self._unseal(call.placed != before)
 
     def replay(self) -> None:
         """Runs all commands. Raises OperandError or KernelError naming the command that failed; those before it took place."""
+        if self._patched:
+            self._prepare()
         if self._sealed is None and not self._seal():
             for number, call in enumerate(self._calls):
                 try:
@@ -71,6 +76,21 @@ class CommandBuffer:
                 raise self._sealed.kernel.operation.error(status, self._sealed.values)
             error = self._calls[number].kernel.operation.error(status, self._calls[number].values)
             raise type(error)(f"command {number} of {len(self)}: {error}")
+
+    def _prepare(self) -> None:
+        """Makes the room to work in of what was patched. What does not fit is refused when its turn comes."""
+        for number in self._patched:
+            call = self._calls[number]
+            before = call.placed
+            with suppress(OperandError):
+                call.prepare()
+            self._unseal(call.placed != before)
+        self._patched.clear()
+
+    def _unseal(self, moved: bool) -> None:
+        """An operand lies elsewhere: the tables are to be made anew."""
+        if moved:
+            self._sealed = None
 
     def _seal(self) -> bool:
         """Makes the tables that the replaying kernel reads; False where something recorded can only run by itself."""

@@ -26,6 +26,9 @@ class Call(Protocol):
     def set(self, **changes: Any) -> None:
         """Gives other arguments. Raises OperandError, and then nothing changed."""
 
+    def prepare(self) -> None:
+        """Makes the room to work in that its arguments ask for; running does it too. Raises OperandError, MemoryError."""
+
     def __call__(self) -> None:
         """Runs it. Raises OperandError where sizes do not fit each other."""
 
@@ -69,6 +72,9 @@ class ReferenceCall:
         self.kernel.operation.check_each({**self.values, **changes})
         self.values.update(changes)
 
+    def prepare(self) -> None:
+        pass
+
     def __call__(self) -> None:
         self.kernel.operation.check_sizes(self.values)
         given = {name: value for name, value in self.values.items() if name not in self._scratch}
@@ -104,6 +110,8 @@ class CompiledCall:
         self._run = kernel.function
         self._copies: dict[str, np.ndarray] = {}
         self._scratch = [operand for operand in operation.operands if operand.mode == "scratch" and operand.name not in values]
+        self._rooms = {name for operand in self._scratch for name in (operand.name, *operand.sizes)}  # what decides how large they are
+        self._prepared = not self._scratch
         self.set(**values)
 
     @property
@@ -124,12 +132,22 @@ class CompiledCall:
             else:
                 self._place(argument, value)
             self.values[name] = value
-        for operand in self._scratch:
-            needed = operand.needed(self.values)
-            if operand.name not in self.values or self.values[operand.name].nbytes < needed:
-                room = self.kernel.memory.empty(-(-needed // operand.dtype.itemsize), operand.dtype)
-                self._place(operand, room)
-                self.values[operand.name] = room
+            self._prepared = self._prepared and name not in self._rooms
+
+    def prepare(self) -> None:
+        short = [operand for operand in self._scratch if self._room(operand) < operand.needed(self.values)]
+        if short:
+            rooms = {operand.name for operand in self._scratch}
+            rest = {name: value for name, value in self.values.items() if name not in rooms}
+            self.kernel.operation.check_sizes(rest)  # so that no nonsense is asked of the memory
+        for operand in short:
+            room = self.kernel.memory.empty(-(-operand.needed(self.values) // operand.dtype.itemsize), operand.dtype)
+            self._place(operand, room)
+            self.values[operand.name] = room
+        self._prepared = True
+
+    def _room(self, operand: Operand) -> int:
+        return self.values[operand.name].nbytes if operand.name in self.values else -1
 
     def _place(self, operand: Operand, array: np.ndarray | None) -> None:
         self._copies.pop(operand.name, None)
@@ -145,6 +163,8 @@ class CompiledCall:
         _SPAN.pack_into(self.struct, operand.offset, address, array.nbytes)
 
     def __call__(self) -> None:
+        if not self._prepared:
+            self.prepare()
         for name, copy in self._copies.items():
             copy[...] = self.values[name]
         status = self._run(self.address)

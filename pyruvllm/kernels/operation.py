@@ -49,6 +49,11 @@ class Operand:
     extents: tuple[Expression, ...]
     offset: int  # of its address in the struct; its bytes are 4 further
 
+    @property
+    def sizes(self) -> set[str]:
+        """The numbers that decide how long it is."""
+        return set().union(*(extent.names for extent in self.extents))
+
     def needed(self, values: Mapping[str, int]) -> int:
         """Bytes that these numbers ask of it."""
         total = self.dtype.itemsize

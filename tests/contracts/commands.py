@@ -56,6 +56,20 @@ class CommandContract:
         buffer.replay()
         assert (other == half).all()
 
+    def test_room_to_work_in_grows_with_what_is_patched(self):
+        buffer = CommandBuffer(compiled("replay"))
+        size = 48
+        a, b, c = (library().memory.empty((size, size), np.float32) for _ in range(3))
+        a[:], b[:] = np.random.default_rng(3).standard_normal((2, size, size))
+        product = buffer.record(compiled("matmul"), a=a, b=b, c=c, m=1, n=1, k=1)
+        buffer.replay()
+        buffer.patch(product, m=size, n=size, k=size)
+        buffer.replay()
+        np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-4)
+        buffer.patch(product, m=2**31)
+        with pytest.raises(OperandError, match="command 0 of 1: matmul"):
+            buffer.replay()
+
     def test_a_patch_that_does_not_fit_changes_nothing(self):
         buffer = CommandBuffer(compiled("replay"))
         x, half, y = there_and_back(buffer)

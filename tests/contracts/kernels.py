@@ -8,15 +8,10 @@ import pytest
 from pyruvllm.errors import OperandError
 from pyruvllm.kernels import cases, manifest, memory
 from pyruvllm.kernels.library import Library
+from pyruvllm.kernels.pack import bundled
 
 SIZES = (0, 1, 2)
 SEEDS = range(3)
-
-
-def bundled():
-    from importlib.resources import files
-
-    return {each.name: each.read_bytes() for each in files("pyruvllm.kernels").joinpath("packs", "core").iterdir()}
 
 
 @cache
