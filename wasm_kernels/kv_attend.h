@@ -108,8 +108,8 @@ INLINE f32 scale_weights(const paged *p, tile *t, u32 head, u32 index, const int
 }
 
 // out[r, c ...] += the weighted values of a block's pages, 4 V channels.
-INLINE void add_values(const paged *p, tile *t, u32 head, u32 index, u32 c, const f32 *amount, const f32 *least, const int kind, const u32 R,
-                       const u32 V) {
+INLINE void add_values(const paged *p, tile *t, u32 head, u32 index, u32 c, const f32 *amount, const f32 *least, const int kind,
+                       const u32 R, const u32 V) {
   const u32 dim = p->form.dim, page = p->form.page;
   v128_t sums[4][4];
   UNROLL for (u32 r = 0; r < R; r++) UNROLL for (u32 j = 0; j < V; j++)
