@@ -1,6 +1,13 @@
 #include "linear_q.gen.h"
 #include "linear_q_layout.h"
 
+#define LINEAR(op, name, type, wide)                                                                                     \
+  KERNEL(op, name) {                                                                                                     \
+    const product p = {DATA(const f32, a->x), DATA(const u8, a->w), DATA(f32, a->y), DATA(record, a->room),              \
+                       a->batch,              a->rows,              a->cols,         a->first,       a->count};          \
+    return multiply(&p, type, wide);                                                                                     \
+  }
+
 // The three operations of one type.
 #define QUANTISED(name, type)                                                                                            \
   KERNEL(repack_##name, repack_##name) {                                                                                 \
@@ -10,13 +17,11 @@
     u32 refused = widen_rows(DATA(const u8, a->w), DATA(const u32, a->index), DATA(f32, a->y), a->n, a->rows, a->cols, type); \
     return refused ? FAIL(INDEX, ARG_rows_##name##_index) : 0;                                                           \
   }                                                                                                                      \
-  KERNEL(linear_##name, linear_##name) {                                                                                 \
-    const product p = {DATA(const f32, a->x), DATA(const u8, a->w), DATA(f32, a->y), DATA(record, a->room),              \
-                       a->batch,              a->rows,              a->cols,         a->first,       a->count};          \
-    return multiply(&p, type);                                                                                           \
-  }
+  LINEAR(linear_##name, linear_##name, type, 0)
 
 QUANTISED(q4_0, Q4_0)
 QUANTISED(q4_k, Q4_K)
 QUANTISED(q8_0, Q8_0)
 QUANTISED(q6_k, Q6_K)
+LINEAR(linear_q4_0, linear_q4_0_wide, Q4_0, 1)
+LINEAR(linear_q4_k, linear_q4_k_wide, Q4_K, 1)

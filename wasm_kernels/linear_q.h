@@ -14,6 +14,9 @@
 // products and 8 sums in one instruction; sums stay in 16 bits for a whole block (15 x 127 x 16 < 2^15), since adding two vectors of 16 bits is
 // one instruction everywhere where the 32-bit form of that dot takes three on x86 before AVX-VNNI. What would make values signed (-8, -32)
 // is part of the record: the value the sums begin with. Q8_0 needs its eighth bit and goes through 16-bit products in both variants.
+//
+// The 4-bit types have a second kernel, `wide`, for engines with 32 registers (ARM) or one instruction for the 32-bit form of the dot (ARM,
+// AVX-VNNI): it takes two groups x four columns at once and, relaxed, sums in 32 bits. Which is faster is measured at run time.
 #ifndef PYRUVLLM_LINEAR_Q_H
 #define PYRUVLLM_LINEAR_Q_H
 
@@ -56,7 +59,7 @@ INLINE v128_t rounded(const f32 *x, v128_t inverse) {
   return wasm_i16x8_narrow_i32x4(wasm_i32x4_trunc_sat_f32x4(a), wasm_i32x4_trunc_sat_f32x4(b));
 }
 
-INLINE void quantise_block(const f32 *x, record *out, const kind type) {
+INLINE void quantise_block(const f32 *x, record *out, const kind type, const u32 wide) {
   v128_t most = wasm_f32x4_abs(wasm_v128_load(x));
   for (u32 i = 4; i < 32; i += 4) most = wasm_f32x4_max(most, wasm_f32x4_abs(wasm_v128_load(x + i)));
   most = wasm_f32x4_max(most, wasm_i32x4_shuffle(most, most, 2, 3, 0, 1));
@@ -83,17 +86,19 @@ INLINE void quantise_block(const f32 *x, record *out, const kind type) {
     wasm_v128_store(out->q.bytes, low);
     wasm_v128_store(out->q.bytes + 16, high);
     const v128_t ends = wasm_i32x4_make(first, second, 0, 0);
+    // Q4_0 begins with two sums per lane, one of the columns 0 and 1 of each four, one of 2 and 3; sums of 32 bits with both together.
     const v128_t begin = type == Q4_0 ? wasm_i16x8_shl(wasm_i16x8_add(ends, wasm_i32x4_shuffle(ends, ends, 1, 0, 2, 3)), 3) : wasm_i16x8_shl(ends, 5);
     wasm_v128_store64_lane(out->start, wasm_i16x8_neg(begin), 0);
+    if (type == Q4_0 && wide) out->start[0] = -8 * sum;
   }
   if (type == Q4_K) *(f32 *)out->start = d * (f32)sum;
   out->d = d;
 }
 
 // Columns are taken `width` at a time. The records of such a tile: block by block, the tile's columns beside each other.
-INLINE void quantise(const f32 *x, record *out, u32 cols, u32 width, const kind type) {
+INLINE void quantise(const f32 *x, record *out, u32 cols, u32 width, const kind type, const u32 wide) {
   for (u32 b = 0; b < cols / 32; b++)
-    for (u32 m = 0; m < width; m++) quantise_block(x + m * cols + 32 * b, out + b * width + m, type);
+    for (u32 m = 0; m < width; m++) quantise_block(x + m * cols + 32 * b, out + b * width + m, type, wide);
 }
 
 INLINE v128_t madd_i16(v128_t sums, v128_t x, v128_t y) { return wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(x, y)); }
@@ -102,7 +107,7 @@ INLINE v128_t madd_i16(v128_t sums, v128_t x, v128_t y) { return wasm_i32x4_add(
 #define BYTE_STEP(type) ((type) == Q4_0 ? 80 : (type) == Q4_K ? 96 : 144)
 
 // total[g * M + m] += over one block of 32 columns, group g (at w + g * stride) x column m. Chunks begin at w.
-INLINE void nibbles(const u8 *w, u32 stride, const record *x, const kind type, const u32 G, const u32 M, v128_t *sums) {
+INLINE void nibbles(const u8 *w, u32 stride, const record *x, const kind type, const u32 wide, const u32 G, const u32 M, v128_t *sums) {
   UNROLL for (u32 i = 0; i < G * M; i++) sums[i] = type == Q4_0 ? SPLAT32(x[i % M].start) : wasm_i32x4_splat(0);
   UNROLL for (u32 j = 0; j < 4; j++) {
     v128_t c[8];
@@ -113,10 +118,16 @@ INLINE void nibbles(const u8 *w, u32 stride, const record *x, const kind type, c
       c[2 * g] = wasm_v128_and(both, mask), c[2 * g + 1] = wasm_v128_and(wasm_u16x8_shr(both, 4), mask);
     }
     UNROLL for (u32 m = 0; m < M; m++) {
-      const v128_t even = SPLAT32(x[m].q.bytes + 4 * j), odd = SPLAT32(x[m].q.bytes + 16 + 4 * j);
+      const v128_t low = SPLAT32(x[m].q.bytes + 4 * j), high = SPLAT32(x[m].q.bytes + 16 + 4 * j);
       UNROLL for (u32 g = 0; g < G; g++) {
-        sums[g * M + m] = wasm_i16x8_add(sums[g * M + m], wasm_i16x8_relaxed_dot_i8x16_i7x16(even, c[2 * g]));
-        sums[g * M + m] = wasm_i16x8_add(sums[g * M + m], wasm_i16x8_relaxed_dot_i8x16_i7x16(odd, c[2 * g + 1]));
+        v128_t *sum = sums + g * M + m;
+        if (wide) {
+          *sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(low, c[2 * g], *sum);
+          *sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(high, c[2 * g + 1], *sum);
+        } else {
+          *sum = wasm_i16x8_add(*sum, wasm_i16x8_relaxed_dot_i8x16_i7x16(low, c[2 * g]));
+          *sum = wasm_i16x8_add(*sum, wasm_i16x8_relaxed_dot_i8x16_i7x16(high, c[2 * g + 1]));
+        }
       }
     }
 #else
@@ -135,15 +146,15 @@ INLINE void nibbles(const u8 *w, u32 stride, const record *x, const kind type, c
 #endif
   }
 #ifdef __wasm_relaxed_simd__
-  UNROLL for (u32 i = 0; i < G * M; i++) sums[i] = wasm_i32x4_dot_i16x8(sums[i], wasm_i16x8_splat(1));
+  UNROLL for (u32 i = 0; i < G * M; i++) sums[i] = wide ? sums[i] : wasm_i32x4_dot_i16x8(sums[i], wasm_i16x8_splat(1));
 #endif
 }
 
-INLINE void tile_4(const u8 *w, u32 stride, const record *x, u32 cols, const kind type, const u32 G, const u32 M, v128_t *total) {
+INLINE void tile_4(const u8 *w, u32 stride, const record *x, u32 cols, const kind type, const u32 wide, const u32 G, const u32 M, v128_t *total) {
   const u32 scales = type == Q4_K ? 32 : 16;
   for (u32 b = 0; b < cols / 32; b++, w += BYTE_STEP(type), x += M) {
     v128_t sums[8];
-    nibbles(w + scales, stride, x, type, G, M, sums);
+    nibbles(w + scales, stride, x, type, wide, G, M, sums);
     UNROLL for (u32 g = 0; g < G; g++) {
       const v128_t d = wasm_v128_load(w + g * stride);
       UNROLL for (u32 m = 0; m < M; m++) {
@@ -251,7 +262,7 @@ INLINE void put(f32 *y, u32 left, v128_t v) {
 }
 
 // G groups from row on x M columns from m on.
-INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 G, const u32 M) {
+INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 wide, const u32 G, const u32 M) {
   const u32 stride = type == Q6_K ? p->cols / 256 * 1168 : p->cols / 32 * BYTE_STEP(type), end = p->first + p->count;
   const u8 *w = p->w + row / 4 * stride;
   const record *x = p->room + m * (p->cols / 32);
@@ -259,18 +270,18 @@ INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 G,
   UNROLL for (u32 i = 0; i < G * M; i++) total[i] = wasm_f32x4_splat(0);
   if (type == Q8_0) tile_8(w, stride, x, p->cols, G, M, total);
   else if (type == Q6_K) tile_6(w, stride, x, p->cols, G, M, total);
-  else tile_4(w, stride, x, p->cols, type, G, M, total);
+  else tile_4(w, stride, x, p->cols, type, wide, G, M, total);
   UNROLL for (u32 g = 0; g < G; g++)
     UNROLL for (u32 k = 0; k < M; k++) put(p->y + (m + k) * p->rows + row + 4 * g, end - row - 4 * g, total[g * M + k]);
 }
 
-// Columns of the next tile. Of four, the sums fill the registers with one group; of fewer, two groups share what is read of x.
+// Columns of the next tile. Of four, the sums fill 16 registers with one group; of fewer, two groups share what is read of x.
 INLINE u32 width(u32 left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
-INLINE i32 multiply(const product *p, const kind type) {
+INLINE i32 multiply(const product *p, const kind type, const u32 wide) {
   for (u32 m = 0, w; m < p->batch; m += w) {
     w = width(p->batch - m);
-    quantise(p->x + m * p->cols, p->room + m * (p->cols / 32), p->cols, w, type);
+    quantise(p->x + m * p->cols, p->room + m * (p->cols / 32), p->cols, w, type, wide);
   }
   const u32 end = p->first + p->count;
   if (!p->batch) return 0;
@@ -280,14 +291,18 @@ INLINE i32 multiply(const product *p, const kind type) {
       w = width(p->batch - m);
       const u32 pair = end - row > 4;
       if (w == 4) {
-        tile(p, row, m, type, 1, 4);
-        if (pair) tile(p, row + 4, m, type, 1, 4);
+        if (pair && wide) {
+          tile(p, row, m, type, wide, 2, 4);
+        } else {
+          tile(p, row, m, type, wide, 1, 4);
+          if (pair) tile(p, row + 4, m, type, wide, 1, 4);
+        }
       } else if (w == 2) {
-        if (pair) tile(p, row, m, type, 2, 2);
-        else tile(p, row, m, type, 1, 2);
+        if (pair) tile(p, row, m, type, wide, 2, 2);
+        else tile(p, row, m, type, wide, 1, 2);
       } else {
-        if (pair) tile(p, row, m, type, 2, 1);
-        else tile(p, row, m, type, 1, 1);
+        if (pair) tile(p, row, m, type, wide, 2, 1);
+        else tile(p, row, m, type, wide, 1, 1);
       }
     }
   }
