@@ -44,3 +44,9 @@ class BoundIndex(Protocol):
 
         ef: candidates per new node. Returns the runs of 256 slots (r,) in which lists or parents changed on the ground.
         """
+
+    def unlink(self, slots: np.ndarray, ef: int) -> tuple[np.ndarray, np.ndarray]:
+        """Removes every link to slots (n,) int64, as repair.py does; their own lists stay.
+
+        Returns the runs of 256 slots (r,) in which lists or parents changed on the ground, and the upper layers (u,) that changed.
+        """

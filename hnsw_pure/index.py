@@ -110,12 +110,21 @@ class HNSW(VectorIndex):
         for run in self._bound.insert(slots, entry, self.ef_construction).tolist():
             self._ledger.touch_name(f"links/{run}")
 
+    def _unlink(self, slots: np.ndarray) -> None:
+        if self._bound is None:
+            unlink(self._graph, self._table, slots, self.ef_construction)
+        elif len(slots):
+            runs, levels = self._bound.unlink(slots, self.ef_construction)
+            for name in [f"links/{run}" for run in runs.tolist()] + [f"upper/{level}" for level in levels.tolist()]:
+                self._ledger.touch_name(name)
+
     def _drop(self, slots: np.ndarray) -> None:
         self._graph.reserve(len(self._table.ids))
         linked = slots[self._graph.levels[slots] >= 0]  # an add that was cut short leaves some that are not
         stay = np.flatnonzero(self._graph.levels >= 0)
         if len(linked) * 2 <= len(stay):
-            unlink(self._graph, self._table, linked, self.ef_construction)
+            self._unlink(linked)
+            self._graph.expel(linked)
             super()._drop(slots)
             return
         # Where most go, there is more to repair than to build.

@@ -8,7 +8,7 @@ from .table import VectorTable
 
 
 def unlink(graph: Graph, table: VectorTable, slots: np.ndarray, ef: int) -> None:
-    """Removes slots (n,), all in the graph, and every link to them; the table still holds their vectors.
+    """Removes every link to slots (n,), all in the graph; the table still holds their vectors, and the graph their own lists.
 
     Whoever had a link to a removed node chooses anew from its other links and from the links of that node.
     ef: how many of these, the nearest, it chooses from.
@@ -30,8 +30,8 @@ def unlink(graph: Graph, table: VectorTable, slots: np.ndarray, ef: int) -> None
                 values = pairs(table, np.array([slot]), beyond)[0]
                 beyond = beyond[np.argpartition(values, -ef)[-ef:]]
             prune(graph, table, level, slot, np.concatenate((near[~gone], beyond)))
-        graph.touch(level, holders)
-    graph.expel(slots)
+        if len(holders):
+            graph.touch(level, holders)
 
 
 def _leave_tree(graph: Graph, slot: int) -> None:

@@ -1,6 +1,6 @@
 #include "hnsw.gen.h"
-#include "hnsw_insert.h"
 #include "hnsw_search.h"
+#include "hnsw_unlink.h"
 
 FOR_ANY_CODE i32 search(const hnsw_search_args *a, const enum code code) {
   const vectors v = {DATA(const void, a->vectors), a->metric == L2 ? DATA(const f32, a->halves) : 0, a->top, a->dim};
@@ -74,6 +74,26 @@ KERNEL(hnsw_insert, hnsw_insert) {
     if ((u32)slot >= a->top || g.levels[slot] < 0 || slot == entry) return FAIL(INDEX, ARG_hnsw_insert_slots);
     if (insert(&l, (u32)slot, entry, a->ef)) return FAIL(INDEX, ARG_hnsw_insert_ground);
     if (entry < 0 || g.levels[slot] > g.levels[entry]) entry = slot;
+  }
+  return 0;
+}
+
+KERNEL(hnsw_unlink, hnsw_unlink) {
+  const vectors v = {DATA(const void, a->vectors), DATA(const f32, a->halves), a->top, a->dim};
+  const graph g = {DATA(i32, a->ground), DATA(i32, a->upper), DATA(const i32, a->first), DATA(const i8, a->levels), a->top, a->width, a->rows, a->m};
+  const room r = {DATA(u16, a->visited), DATA(u64, a->nearest), 0, DATA(u32, a->near), DATA(f32, a->values)};
+  const linking l = {v, g, r, DATA(i32, a->parent), DATA(u8, a->touched), DATA(u64, a->pool), DATA(u32, a->chosen), DATA(u32, a->picked), a->run};
+  const u8 *dead = DATA(const u8, a->dead);
+  for (u32 slot = 0; slot < a->top; slot++) {
+    if (dead[slot] && leave_tree(&l, slot)) return FAIL(INDEX, ARG_hnsw_unlink_parent);
+  }
+  for (u32 slot = 0; slot < a->top; slot++) {
+    if (dead[slot]) continue;
+    for (i32 level = 0; level <= g.levels[slot]; level++) {
+      const i32 changed = repair(&l, slot, (u32)level, dead, a->ef);
+      if (changed < 0) return FAIL(INDEX, ARG_hnsw_unlink_ground);
+      if (changed) DATA(u8, a->uppers)[level] = 1;
+    }
   }
   return 0;
 }

@@ -139,11 +139,16 @@ FOR_ANY_CODE i32 descend(const vectors *v, const graph *g, const room *r, const 
   }
 }
 
+// Starts a round in which every slot is met at most once; a slot is met when visited[1 + slot] has the number of the round.
+static inline u16 next_visit(u16 *visited, u32 top) {
+  if (visited[0] == 0xffff) __builtin_memset(visited, 0, 2 * ((u64)top + 1));
+  return ++visited[0];
+}
+
 // The ef nearest that a walk on one layer finds, and which are allowed: a heap of ~keys in r->nearest. Their number, or -1 as above.
 FOR_ANY_CODE i32 beam(const vectors *v, const graph *g, const room *r, const void *query, u32 start, u32 level, u32 ef, const u8 *allowed,
                       const enum code code) {
-  if (r->visited[0] == 0xffff) __builtin_memset(r->visited, 0, 2 * ((u64)g->top + 1));
-  const u16 now = ++r->visited[0];
+  const u16 now = next_visit(r->visited, g->top);
   u16 *visited = r->visited + 1;
   u32 found = 0, waiting = 0, fresh = 1;
   r->near[0] = start;

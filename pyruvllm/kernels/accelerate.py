@@ -1,6 +1,6 @@
 """Vector indexes on kernels: what hnsw_pure asks of an accelerator (hnsw_pure/accelerate.py).
 
-    kernels = HnswKernels(memory, search, scan, insert)
+    kernels = HnswKernels(memory, search, scan, insert, unlink)
     index = HNSW(768, accelerator=kernels)
 
 A search that differs from the one before in nothing but the query is one copy in, one crossing, two copies out.
@@ -25,11 +25,11 @@ _TOGETHER = 64  # queries in one call
 
 
 class HnswKernels:
-    """memory: where the kernels work; search, scan, insert: kernels of the operations hnsw_search, hnsw_scan and hnsw_insert."""
+    """memory: where the kernels work; search ... unlink: kernels of the operations hnsw_search, hnsw_scan, hnsw_insert, hnsw_unlink."""
 
-    def __init__(self, memory: KernelMemory, search: Kernel, scan: Kernel, insert: Kernel) -> None:
+    def __init__(self, memory: KernelMemory, search: Kernel, scan: Kernel, insert: Kernel, unlink: Kernel) -> None:
         self.memory = memory
-        self.search, self.scan, self.insert = search, scan, insert
+        self.search, self.scan, self.insert, self.unlink = search, scan, insert, unlink
 
     def empty(self, shape: Any, dtype: Any) -> np.ndarray:
         return self.memory.empty(shape, dtype)
@@ -53,6 +53,10 @@ class KernelIndex:
             kernels.insert, ("slots", "vectors", "halves", "parent", "touched", *linked),
             ("count", "top", "dim", "ef", "width", "rows", "m", "run", "runs", "entry"),
         )  # fmt: skip
+        self._unlink = _Bound(
+            kernels.unlink, ("dead", "vectors", "halves", "parent", "touched", "uppers", *linked[:-1]),
+            ("top", "dim", "ef", "width", "rows", "m", "run", "runs"),
+        )  # fmt: skip
 
     def scan(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         return self._in_parts(self._scan, queries, k, allowed, (), ())
@@ -72,6 +76,18 @@ class KernelIndex:
         shape = (min(ef, table.top), graph.ground.width, len(graph.towers.links), graph.m, RUN, runs, entry)
         self._insert.run(arrays, (len(slots), table.top, table.metric.dim, *shape))
         return np.flatnonzero(touched)
+
+    def unlink(self, slots: np.ndarray, ef: int) -> tuple[np.ndarray, np.ndarray]:
+        table, graph, room = self._table, self._graph, self._room
+        runs = -(-table.top // RUN)
+        sizes = {"dead": table.top, "touched": runs, "uppers": 128}
+        dead, touched, uppers = (room.at_least(name, size, np.uint8) for name, size in sizes.items())
+        dead[:] = touched[:] = uppers[:] = 0
+        dead[slots] = 1
+        arrays = (dead, table.vectors, table.halves, graph.parent, touched, uppers, *self._linked()[:-1])
+        shape = (graph.ground.width, len(graph.towers.links), graph.m, RUN, runs)
+        self._unlink.run(arrays, (table.top, table.metric.dim, ef, *shape))
+        return np.flatnonzero(touched), np.flatnonzero(uppers[1:]) + 1
 
     def _linked(self) -> tuple[np.ndarray, ...]:
         graph, room, capacity = self._graph, self._room, len(self._table.ids)

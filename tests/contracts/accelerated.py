@@ -9,8 +9,8 @@ from tests.contracts.kernels import library
 @cache
 def accelerator() -> HnswKernels:
     """On the kernels that this host likes best."""
-    best = [library().kernel(operation, library().names(operation)[0]) for operation in ("hnsw_search", "hnsw_scan", "hnsw_insert")]
-    return HnswKernels(library().memory, *best)
+    operations = (f"hnsw_{name}" for name in ("search", "scan", "insert", "unlink"))
+    return HnswKernels(library().memory, *(library().kernel(each, library().names(each)[0]) for each in operations))
 
 
 @cache

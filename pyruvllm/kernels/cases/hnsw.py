@@ -22,10 +22,12 @@ def same_hits(expected, found):
 
 def same_graph(expected, found):
     """Both a graph, whose lists on the ground hold about as many of the nearest."""
-    live = found["levels"] >= 0
+    levels = found["levels"].copy()
+    levels[found.get("dead", np.zeros_like(levels)) != 0] = -1
+    live = levels >= 0
     shares = []
     for arguments in (expected, found):
-        graph = Graph.over(*(arguments[name] for name in ("m", "levels", "parent", "ground", "first", "upper")), None)
+        graph = Graph.over(arguments["m"], levels, *(arguments[name] for name in ("parent", "ground", "first", "upper")), None)
         fault = graph.fault(live)
         if fault:
             return fault
@@ -101,4 +103,16 @@ def hnsw_insert(rng, size):
         **arrays(index), "slots": slots.astype(np.int32), "parent": graph.parent, "touched": np.zeros(-(-top // 16), np.uint8),
         "visited": np.zeros(top + 1, np.uint16), "count": len(slots), "ef": index.ef_construction, "run": 16,
         "runs": -(-top // 16), "entry": entry,
+    }  # fmt: skip
+
+
+@case(same=same_graph)
+def hnsw_unlink(rng, size):
+    index = grown(rng, size, METRICS[rng.integers(3)])
+    top, levels = len(index._table.ids), index._graph.levels
+    return {
+        **{name: value for name, value in arrays(index).items() if name != "entry"}, "parent": index._graph.parent,
+        "dead": ((levels >= 0) & (rng.random(top) < 0.2)).view(np.uint8), "touched": np.zeros(-(-top // 16), np.uint8),
+        "uppers": np.zeros(128, np.uint8), "visited": np.zeros(top + 1, np.uint16), "ef": index.ef_construction, "run": 16,
+        "runs": -(-top // 16),
     }  # fmt: skip

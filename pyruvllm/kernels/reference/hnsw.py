@@ -14,6 +14,7 @@ from hnsw_pure.errors import NonFiniteError, ZeroVectorError
 from hnsw_pure.graph import Graph
 from hnsw_pure.insert import connect
 from hnsw_pure.metric import METRICS, Metric
+from hnsw_pure.repair import unlink
 
 from ...errors import OperandError
 
@@ -94,10 +95,7 @@ def hnsw_insert(slots, vectors, halves, levels, ground, parent, first, upper, to
         raise OperandError(f"hnsw_insert: slots {slots.min()} ... {slots.max()} are not all among {top} with levels")
     if entry >= top or (entry >= 0 and levels[entry] < 0):
         raise OperandError(f"hnsw_insert: entry {entry} is no node of {top}")
-    marks = SimpleNamespace(touch=lambda part, some: touched.__setitem__(np.asarray(some) // run, 1), touch_name=lambda name: None)
-    graph = Graph.over(
-        m, levels, parent[:top], _rows(ground, top, width), first[:top], _rows(upper, rows, m), marks  # of which the lists change in place
-    )
+    graph = _graph(m, top, width, rows, levels, parent, ground, first, upper, touched, np.zeros(128, np.uint8), run)
     table = SimpleNamespace(vectors=_rows(vectors, top, dim), halves=halves, top=top)
     linked = levels >= 0
     linked[slots] = False
@@ -112,6 +110,29 @@ def hnsw_insert(slots, vectors, halves, levels, ground, parent, first, upper, to
             best = np.argsort(-values, kind="stable")[:ef]
             connect(graph, table, level, slot[None], older[best][None], values[best][None], ef)
         linked[slot] = True
+
+
+def hnsw_unlink(dead, vectors, halves, levels, ground, parent, first, upper, touched, uppers, visited,
+                top, dim, width, rows, m, ef, run, runs):  # fmt: skip
+    graph = _graph(m, top, width, rows, levels[:top], parent, ground, first, upper, touched, uppers, run)
+    slots = np.flatnonzero(dead[:top])
+    if (levels[slots] < 0).any():
+        raise OperandError("hnsw_unlink: dead names slots that are not in the graph")
+    touched[slots // run] = 1
+    unlink(graph, SimpleNamespace(vectors=_rows(vectors, top, dim), halves=halves), slots, ef)
+
+
+def _graph(m: int, top: int, width: int, rows: int, levels, parent, ground, first, upper, touched, uppers, run: int) -> Graph:
+    """A graph of hnsw_pure whose lists are these arrays, and which marks what changes."""
+
+    def layer(name: str) -> None:
+        uppers[int(name.removeprefix("upper/"))] = 1
+
+    def slots(part: str, changed: np.ndarray) -> None:
+        touched[np.asarray(changed) // run] = uppers[0] = 1
+
+    marks = SimpleNamespace(touch=slots, touch_name=layer)
+    return Graph.over(m, levels, parent[:top], _rows(ground, top, width), first[:top], _rows(upper, rows, m), marks)
 
 
 def _rows(array: np.ndarray, count: int, width: int) -> np.ndarray:
