@@ -275,12 +275,13 @@ INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 wi
     UNROLL for (u32 k = 0; k < M; k++) put(p->y + (m + k) * p->rows + row + 4 * g, end - row - 4 * g, total[g * M + k]);
 }
 
-// Columns of the next tile. Of four, the sums fill 16 registers with one group; of fewer, two groups share what is read of x.
-INLINE u32 width(u32 left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+// Columns of the next tile. Of four, the sums fill 16 registers with one group; of fewer, two groups share what is read of x. Q6_K has
+// three kinds of sums alive.
+INLINE u32 width(u32 left, const kind type) { return left >= 4 && type != Q6_K ? 4 : left >= 2 ? 2 : 1; }
 
 INLINE i32 multiply(const product *p, const kind type, const u32 wide) {
   for (u32 m = 0, w; m < p->batch; m += w) {
-    w = width(p->batch - m);
+    w = width(p->batch - m, type);
     quantise(p->x + m * p->cols, p->room + m * (p->cols / 32), p->cols, w, type, wide);
   }
   const u32 end = p->first + p->count;
@@ -288,9 +289,9 @@ INLINE i32 multiply(const product *p, const kind type, const u32 wide) {
   // Weights come from memory once: between two readings of the same ones lie only the tile's activations.
   for (u32 row = p->first; row < end; row += 8) {
     for (u32 m = 0, w; m < p->batch; m += w) {
-      w = width(p->batch - m);
+      w = width(p->batch - m, type);
       const u32 pair = end - row > 4;
-      if (w == 4) {
+      if (type != Q6_K && w == 4) {
         if (pair && wide) {
           tile(p, row, m, type, wide, 2, 4);
         } else {
