@@ -27,8 +27,8 @@ static void unpack(const u8 *from, f32 *to, u32 n, f32 *low, f32 *high) {
   v128_t least = wasm_f32x4_splat(INFINITE), most = wasm_f32x4_splat(-INFINITE);
   for (u32 i = 0; i < n; i += 4) {
     v128_t v = load_f16x4((const f16 *)from + i);
-    least = wasm_f32x4_min(least, v);
-    most = wasm_f32x4_max(most, v);
+    least = wasm_f32x4_pmin(least, v);
+    most = wasm_f32x4_pmax(most, v);
     wasm_v128_store(to + i, v);
   }
   *low = min4(least);
@@ -39,7 +39,7 @@ static void unpack(const u8 *from, f32 *to, u32 n, f32 *low, f32 *high) {
 static void encode(const f32 *numbers, u32 n, f32 less, f32 by, i32 from, i32 to, i8 *codes) {
   for (u32 i = 0; i < n; i += 4) {
     v128_t v = wasm_f32x4_mul(wasm_f32x4_sub(wasm_v128_load(numbers + i), wasm_f32x4_splat(less)), wasm_f32x4_splat(by));
-    v = wasm_f32x4_max(wasm_f32x4_min(wasm_f32x4_nearest(v), wasm_f32x4_splat((f32)to)), wasm_f32x4_splat((f32)from));
+    v = wasm_f32x4_pmax(wasm_f32x4_pmin(wasm_f32x4_nearest(v), wasm_f32x4_splat((f32)to)), wasm_f32x4_splat((f32)from));
     v = wasm_i32x4_trunc_sat_f32x4(v);
     v = wasm_i16x8_narrow_i32x4(v, v);
     wasm_v128_store32_lane(codes + i, wasm_i8x16_narrow_i16x8(v, v), 0);

@@ -62,10 +62,15 @@ INLINE void product(const int kind, void *const *x, const u8 *m, u32 width, u32 
 INLINE u32 column_bytes(const int kind) { return kind == Q4 ? 4 : 2; }
 
 // n numbers (a multiple of 4) as whole multiples of one step, at most `limit` of them, zeros from n to n rounded up to 8. The step:
-// 0 where all are 0, or too small to matter (1e-30).
+// 0 where all are 0, or too small to matter (1e-30), NaN where one is.
 static inline f32 narrow_row(const f32 *x, u32 n, f32 limit, i16 *to) {
   v128_t top = wasm_f32x4_splat(0), magic = wasm_f32x4_splat(0x1.8p23f);
-  for (u32 c = 0; c < n; c += 4) top = wasm_f32x4_max(top, wasm_f32x4_abs(wasm_v128_load(x + c)));
+  v128_t odd = top;
+  for (u32 c = 0; c < n; c += 4) {
+    v128_t v = wasm_v128_load(x + c);
+    top = wasm_f32x4_pmax(top, wasm_f32x4_abs(v));
+    odd = wasm_v128_or(odd, wasm_f32x4_ne(v, v));
+  }
   f32 largest = max4(top);
   v128_t by = wasm_f32x4_splat(largest > 1e-30f ? limit / largest : 0);
   for (u32 c = 0; c < EIGHTS(n); c += 4) {
@@ -73,7 +78,7 @@ static inline f32 narrow_row(const f32 *x, u32 n, f32 limit, i16 *to) {
     v = wasm_i32x4_sub(wasm_f32x4_add(v, magic), magic);  // to nearest, by the last bits of a number whose steps are 1
     wasm_v128_store64_lane(to + c, wasm_i16x8_narrow_i32x4(v, v), 0);
   }
-  return largest > 1e-30f ? largest / limit : 0;
+  return wasm_v128_any_true(odd) ? __builtin_nanf("") : largest > 1e-30f ? largest / limit : 0;
 }
 
 // The largest whole number that `depth` codes of at most `code` can be multiplied with without leaving int32.

@@ -13,9 +13,10 @@ typedef struct {
   f32 sum;  // of e^(score - max)
 } softmax;
 
+// pmax, one instruction where max takes seven, leaves NaN out where it is the second.
 static inline f32 max4(v128_t v) {
-  v = wasm_f32x4_max(v, wasm_i32x4_shuffle(v, v, 2, 3, 0, 1));
-  v = wasm_f32x4_max(v, wasm_i32x4_shuffle(v, v, 1, 0, 3, 2));
+  v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 2, 3, 0, 1));
+  v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 1, 0, 3, 2));
   return wasm_f32x4_extract_lane(v, 0);
 }
 
@@ -24,18 +25,22 @@ static inline f32 max4(v128_t v) {
 static inline void soften(softmax *state, f32 *scores, u32 n, u32 visible, f32 factor, f32 unit, f32 *out, u32 dim) {
   for (u32 t = visible; t < n; t++) scores[t] = -INFINITE;
   if (visible) {  // a factor that is negative must not make these the largest
-    v128_t by = wasm_f32x4_splat(factor), top = wasm_f32x4_splat(-INFINITE);
+    v128_t by = wasm_f32x4_splat(factor), top = wasm_f32x4_splat(-INFINITE), top2 = top;
     u32 t = 0;
-    for (; t + 4 <= visible; t += 4) {
-      v128_t s = wasm_f32x4_mul(wasm_v128_load(scores + t), by);
+    for (; t + 8 <= visible; t += 8) {
+      v128_t s = wasm_f32x4_mul(wasm_v128_load(scores + t), by), s2 = wasm_f32x4_mul(wasm_v128_load(scores + t + 4), by);
       wasm_v128_store(scores + t, s);
-      top = wasm_f32x4_max(top, s);
+      wasm_v128_store(scores + t + 4, s2);
+      top = wasm_f32x4_pmax(top, s);
+      top2 = wasm_f32x4_pmax(top2, s2);
     }
+    top = wasm_f32x4_pmax(top, top2);
     for (; t < visible; t++) {
       scores[t] *= factor;
-      top = wasm_f32x4_max(top, wasm_f32x4_splat(scores[t]));
+      top = wasm_f32x4_pmax(top, wasm_f32x4_splat(scores[t]));
     }
     f32 above = max4(top);
+    if (above == -INFINITE && scores[0] != scores[0]) above = scores[0];  // a query that is no number must not pass for nothing attended
     if (!(above <= state->max)) {
       v128_t down = exp4_negative(wasm_f32x4_splat(state->max - above));
       for (u32 c = 0; c < dim; c += 4) wasm_v128_store(out + c, wasm_f32x4_mul(wasm_v128_load(out + c), down));

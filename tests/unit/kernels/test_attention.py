@@ -137,6 +137,16 @@ def test_pages_give_what_their_contents_give_densely(run, kind, seed, tokens, co
     same(attend(run, kind, q, paged, context, offset), softmax_attention(q, k, v, offset, 0.25), 1e-5 if kind == "f16" else 2e-3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_query_that_is_no_number_attends_to_nothing_that_is_one(run, kind):
+    rng = np.random.default_rng(0)
+    q, k, v = drawn(rng, 2, 40)
+    q[1, 2, 3] = np.nan
+    for out, lse in (attend(run, kind, q, pages_of(run, rng, kind, k, v), 40, 40), dense(run, q, k, v, 40)):
+        assert np.isnan(out[1, 2]).all() and np.isnan(lse[1, 2])
+        assert np.isnan(out).sum() == 20 and np.isnan(lse).sum() == 1
+
+
 @few
 @given(seed=seeds, split=st.integers(0, 80))
 def test_tokens_written_one_by_one_are_the_bytes_of_all_at_once(run, seed, split):
