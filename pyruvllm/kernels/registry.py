@@ -2,8 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..errors import KernelError, OperandError, PackError
 from . import memory as memories
 from . import pack as packs
 from . import report, selftest
+from .chosen import ChosenKernel
 from .kernel import Call, Kernel
 from .library import Library
 from .memory import KernelMemory
@@ -26,7 +26,8 @@ log = logging.getLogger("pyruvllm")
 
 REFERENCE = "reference"  # the twin in numpy
 COMPETITIVE = 4.0  # the twin is tried where its self-test took no more than this, in times of the fastest compiled kernel's
-SETTLE_MS = 50.0  # that binding may spend on measuring, begun or not
+SETTLE_MS = 50.0  # that binding may spend on measuring
+COPIED = 1 << 20  # bytes that binding may copy for it
 
 
 class KernelRegistry:
@@ -109,7 +110,7 @@ class KernelRegistry:
         try:
             place = self._places[(operation, *[(numbers[name] - 1).bit_length() for name in self._shapes[operation]])]
         except (KeyError, TypeError, AttributeError):
-            place = self._place(operation, numbers)
+            place = self.place(operation, numbers)
         if place.selector.rest:
             place.selector.rest -= 1
             return place.kernel
@@ -117,14 +118,14 @@ class KernelRegistry:
 
     def best(self, operation: str, /, **numbers: int) -> Kernel:
         """What serves as far as known, for who keeps it: nothing is tried."""
-        return self._serving(self._place(operation, numbers))
+        return self._serving(self.place(operation, numbers))
 
     def run(self, operation: str, /, **values: Any) -> None:
         """One call of the kernel that ``select`` gives, timed and recorded while there is something to find out. What kernels raise."""
         try:
             place = self._places[(operation, *[(values[name] - 1).bit_length() for name in self._shapes[operation]])]
         except (KeyError, TypeError, AttributeError):
-            place = self._place(operation, values)
+            place = self.place(operation, values)
         if place.selector.rest:
             place.selector.rest -= 1
             kernel = place.kernel
@@ -133,15 +134,19 @@ class KernelRegistry:
             except OperandError:
                 raise
             except KernelError as error:
-                self._broken(place, kernel, error, values)
+                self.stand_in(place, kernel, error, values)
         else:
-            self._try(place, values)
+            self.attempt(place, values)
+
+    def kernel(self, operation: str, /) -> ChosenKernel:
+        """One that does each of its calls by the kernel that is best by then. KernelError."""
+        return ChosenKernel(self, self._declared(operation))
 
     def bind(self, operation: str, /, **values: Any) -> Call:
-        """A call of the fastest kernel, to be made many times. Where nothing was decided for this shape class, it is measured here, on
-        copies of what it writes, for at most some 50 ms.
+        """A call of the one kernel that is the fastest, to be kept or recorded. Where nothing was decided for this shape class, it is
+        measured here, on copies of what it writes, for at most some 50 ms.
         """
-        place = self._place(operation, values)
+        place = self.place(operation, values)
         place.operation.check(values)
         if place.selector.serves is None:
             self._settle(place, values)
@@ -149,7 +154,7 @@ class KernelRegistry:
 
     def record_performance(self, operation: str, kernel: str, shape_class: str, seconds: float) -> None:
         """That one run of a kernel took so long. ``shape_class`` as ``shape_class`` gives it. KernelError."""
-        place = self._place(operation, report.numbers_of(shape_class))
+        place = self.place(operation, report.numbers_of(shape_class))
         place.selector.record(kernel, seconds, span=self._watch.scattered)
         self._serving(place)
 
@@ -209,7 +214,8 @@ class KernelRegistry:
     def _of(self, operation: str) -> list["Place"]:
         return [place for places in (self._places, self._asleep) for key, place in places.items() if key[0] == operation]
 
-    def _place(self, operation: str, numbers: Mapping[str, Any]) -> "Place":
+    def place(self, operation: str, numbers: Mapping[str, Any]) -> "Place":
+        """Of the shape class of these numbers. What serves there is known to be right. KernelError, OperandError."""
         key, place = self._made(operation, numbers)
         if key not in self._places:
             self._asleep.pop(key, None)
@@ -292,11 +298,12 @@ class KernelRegistry:
                 place.selector.exclude(name, f"banned: {fault}")
                 self._serving(place)
 
-    def _try(self, place: "Place", values: Mapping[str, Any]) -> None:
-        """One turn: the kernel to try does the work, and is timed."""
+    def attempt(self, place: "Place", values: Mapping[str, Any], bound: Callable[[Kernel], Call] | None = None) -> None:
+        """One turn: the kernel to try does the work, and is timed. ``bound`` gives a call of a kernel with these values."""
         kernel = self._turn(place)
-        call = kernel.bind(**values)
+        call = bound(kernel) if bound else kernel.bind(**values)
         try:
+            call.prepare()
             if getattr(call, "staged", False):  # what it takes to copy arrays says nothing about the kernel
                 call()
                 return
@@ -305,12 +312,12 @@ class KernelRegistry:
         except OperandError:
             raise
         except KernelError as error:
-            self._broken(place, kernel, error, values)
+            self.stand_in(place, kernel, error, values)
             return
         place.selector.record(kernel.name, seconds, runs, self._watch.together if again else self._watch.scattered)
         self._serving(place)
 
-    def _broken(self, place: "Place", kernel: Kernel, error: KernelError, values: Mapping[str, Any]) -> None:
+    def stand_in(self, place: "Place", kernel: Kernel, error: KernelError, values: Mapping[str, Any]) -> None:
         """A kernel that failed for no fault of the arguments: another does the work, where nothing that it reads was written."""
         if kernel.name == REFERENCE:
             raise error
@@ -322,17 +329,19 @@ class KernelRegistry:
     def _settle(self, place: "Place", values: Mapping[str, Any]) -> None:
         """Tries the candidates in turn on the same arguments; what they write is thrown away."""
         mine = dict(values)
-        for operand in place.operation.operands:
-            array = values.get(operand.name)
-            if operand.mode != "scratch" and array is not None and (operand.mode != "in" or self._far(array)):
-                mine[operand.name] = self.empty(array.shape, array.dtype)
-                mine[operand.name][...] = array
+        given = [(operand, values[operand.name]) for operand in place.operation.operands if values.get(operand.name) is not None]
+        copied = [(each.name, array) for each, array in given if each.mode in ("out", "inout") or each.mode == "in" and self._far(array)]
+        if sum(array.nbytes for _, array in copied) > COPIED:
+            return
+        for name, array in copied:
+            mine[name] = self.empty(array.shape, array.dtype)
+            mine[name][...] = array
         for name in place.selector.tallies:
             self._objection(place.operation.name, name)  # self-tests have to be, they are not part of the measuring
         end = self._clock.elapsed_ms() + SETTLE_MS
         try:
             while place.selector.serves is None and self._clock.elapsed_ms() < end:
-                self._try(place, mine)
+                self.attempt(place, mine)
         except (KernelError, MemoryError):  # its arguments may have no meaning yet
             pass
 
@@ -366,7 +375,7 @@ def twins(memory: KernelMemory | None = None) -> Library:
     except PackError as error:
         _once(str(error))
         raise KernelError(str(error)) from None
-    return Library(replace(manifest, modules=()), {}, memory)
+    return Library(manifest, {}, memory)
 
 
 _said: set[str] = set()

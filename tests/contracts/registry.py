@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyruvllm.config import Clock
 from pyruvllm.errors import KernelError, OperandError
-from pyruvllm.kernels.kernel import ReferenceKernel
+from pyruvllm.kernels.kernel import ReferenceCall, ReferenceKernel
 from pyruvllm.kernels.library import Library
 from pyruvllm.kernels.manifest import Manifest, ModuleEntry
 from pyruvllm.kernels.operation import Operation
@@ -23,6 +23,7 @@ RELAXED = "dot.relaxed"
 SIMD = "dot.simd128"
 TILED = "dot_tiled.simd128"
 REFERENCE = "reference"
+TWO = ("dot", "dot_tiled")
 
 
 class HandClock(Clock):
@@ -92,22 +93,22 @@ class HandKernel(ReferenceKernel):
         self.name, self.library = name, library
 
     def bind(self, **values):
-        call = super().bind(**values)
+        return HandCall(self, values)
 
-        def run():
-            library = self.library
-            real = values["n"] > 100
-            if real:
-                library.ran.append(self.name)
-            if self.name in library.trapping and real:
-                raise KernelError(f"{self.name} trapped")
-            call()
-            latency = library.latency.get(self.name, 1.0)
-            library.clock.spend(latency(values["n"]) if callable(latency) else latency)
-            if self.name in library.wrong and values["scores"].size:
-                values["scores"][0] += 1
 
-        return run
+class HandCall(ReferenceCall):
+    def __call__(self):
+        library, name, values = self.kernel.library, self.kernel.name, self.values
+        real = values["n"] > 100
+        if real:
+            library.ran.append(name)
+        if name in library.trapping and real:
+            raise KernelError(f"{name} trapped")
+        super().__call__()
+        latency = library.latency.get(name, 1.0)
+        library.clock.spend(latency(values["n"]) if callable(latency) else latency)
+        if name in library.wrong and values["scores"].size:
+            values["scores"][0] += 1
 
 
 def arguments(n=128, dim=3):
@@ -326,6 +327,37 @@ class RegistryContract:
         np.testing.assert_allclose(values["scores"], values["rows"] @ values["query"], rtol=1e-5, atol=1e-5)
         made.bind("dot", **values)
         assert library.ran[tried:] == [SIMD]
+
+    def test_a_chosen_kernel_follows_the_decisions_while_it_works(self):
+        made, library = registry({RELAXED: lambda n: 1e-6 * n, SIMD: lambda n: 2e-4 + 1e-7 * n, TILED: 1e-9}, wrong=[TILED], kernels=TWO)
+        values = arguments(n=1024)
+        call = made.kernel("dot").bind(**values)
+        assert not values["scores"].any() and not library.ran
+        for turn, (n, best) in enumerate([(1024, SIMD), (128, RELAXED), (1024, SIMD), (200, RELAXED)]):
+            call.set(n=n)
+            for _ in range(40):
+                values["scores"][:] = 0
+                call()
+                np.testing.assert_allclose(values["scores"][:n], values["rows"][:n] @ values["query"], rtol=1e-5, atol=1e-5)
+            assert len(library.ran) == 40 * (turn + 1) and set(library.ran[-10:]) == {best}
+            assert call.values["n"] == n and not call.staged
+        assert TILED not in library.ran
+        with pytest.raises(OperandError, match="rows"):
+            call.set(n=2000)
+            call()
+
+    def test_a_chosen_kernel_that_breaks_down_is_replaced(self):
+        made, library = registry({RELAXED: 1e-6, SIMD: 1e-3})
+        values = arguments()
+        call = made.kernel("dot").bind(**values)
+        for _ in range(20):
+            call()
+        library.trapping.add(RELAXED)
+        for _ in range(20):
+            values["scores"][:] = 0
+            call()
+            np.testing.assert_allclose(values["scores"], values["rows"] @ values["query"], rtol=1e-5, atol=1e-5)
+        assert made.best("dot", n=128, dim=3).name == SIMD and library.ran[-19:] == [SIMD] * 19
 
     def test_arguments_that_do_not_fit_are_told_and_nobody_is_banned_for_them(self):
         made, library = registry({RELAXED: 2e-3, SIMD: 1e-3})
