@@ -14,7 +14,7 @@ from .errors import ConfigError, NotFoundError
 from .kernels.registry import KernelRegistry
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
-from .memory.kernels import KernelStatistics, open_registry
+from .memory.kernels import KernelStatistics, accelerator, open_registry
 from .memory.policy import PolicyStore
 from .memory.session import SessionIndex, Turn
 from .memory.unified import UnifiedMemory
@@ -49,8 +49,8 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     driver = await open_driver(str(name), readonly=readonly)
     try:
         embedder = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
-        memory = await _memory(driver, embedder, config, lambda done, total: step("memory", done, total))
-        return RuvLLM(memory, await open_registry(memory))
+        kernels = await open_registry(driver, config.clock)
+        return RuvLLM(await _memory(driver, embedder, config, kernels, lambda done, total: step("memory", done, total)), kernels)
     except BaseException:
         await driver.close()
         raise
@@ -193,8 +193,8 @@ class RuvLLM:
         await self.flush()
         await self.memory.driver.replace(image, check)
         await self.witness.close()
-        memory = await _memory(self.memory.driver, self.memory.embedder, self.config)
-        self._attach(memory, await open_registry(memory))
+        kernels = await open_registry(self.memory.driver, self.config.clock)
+        self._attach(await _memory(self.memory.driver, self.memory.embedder, self.config, kernels), kernels)
 
     async def flush(self) -> None:
         """Returns when every answer given so far, with its witness entry, survives a crash."""
@@ -293,10 +293,14 @@ class AnswerStream:
 
 
 async def _memory(
-    driver: Driver, embedder: Embedder, config: Config, progress: Callable[[int, int], None] | None = None
+    driver: Driver,
+    embedder: Embedder,
+    config: Config,
+    kernels: KernelRegistry | None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> UnifiedMemory:
     """The memory in that database; what was embedded by another model is embedded anew from its text first."""
-    memory = await UnifiedMemory.open(driver, embedder, config, progress=progress)
+    memory = await UnifiedMemory.open(driver, embedder, config, accelerator=accelerator(kernels), progress=progress)
     for collection in memory.collections():
         if memory.writable and collection.space not in (None, embedder.space.key):
             await memory.reembed(collection.name, progress)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hnsw_pure.accelerate import Accelerator
+
 from ..config import IndexConfig
 from ..embed.space import Space
 from ..errors import ConfigError, SpaceError
@@ -28,9 +30,9 @@ class Change:
 class Collection:
     """``space`` is None until something was written to it; then vectors of another space are refused."""
 
-    def __init__(self, name: str, space: str | None, dimension: int, config: IndexConfig):
+    def __init__(self, name: str, space: str | None, dimension: int, config: IndexConfig, accelerator: Accelerator | None = None):
         self.name, self.space, self.dimension = name, space, dimension
-        self.index = VectorIndex(dimension, config)
+        self.index = VectorIndex(dimension, config, accelerator)
         self.fulltext = FullText()
         self.vectors, self.checksum = 0, 0  # of the rows that the index stands for
 

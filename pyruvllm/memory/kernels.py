@@ -6,17 +6,18 @@ something is flushed anyway, and only after a decision; a version takes the plac
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from ..config import Clock
 from ..errors import KernelError, RuvLLMError
 from ..kernels import manifest
+from ..kernels.accelerate import HnswKernels
 from ..kernels.registry import KernelRegistry
 from ..kernels.shelf import DriverShelf
 from ..kernels.store import PackStore
+from ..storage import migrate
+from ..storage.driver import Driver
 from .policy import PolicyEntry, PolicyStore
-
-if TYPE_CHECKING:
-    from .unified import UnifiedMemory
 
 TYPE = "kernel"
 VERSIONS = 2  # of the same pack and engine that are kept
@@ -42,15 +43,24 @@ class Registry(Protocol):
     def restore(self, statistics: Mapping[str, Any]) -> None: ...
 
 
-async def open_registry(memory: "UnifiedMemory") -> KernelRegistry | None:
-    """With the pack that is installed in this memory's database, else the bundled one.
+async def open_registry(driver: Driver, clock: Clock) -> KernelRegistry | None:
+    """With the pack that is installed in this database, else the bundled one. Migrates the database.
 
     None where this installation has not even the operations; the log says so.
     """
+    migrate(driver)
     try:
-        return await KernelRegistry.open(PackStore(DriverShelf(memory.driver, manifest.NAME)), clock=memory.clock)
+        return await KernelRegistry.open(PackStore(DriverShelf(driver, manifest.NAME)), clock=clock)
     except KernelError:
         return None
+
+
+def accelerator(registry: KernelRegistry | None) -> HnswKernels | None:
+    """What searches and links vectors; None where numpy does it, which is faster at that than the kernels' twins."""
+    if registry is None or registry.memory is None or not registry.library.modules("hnsw"):
+        return None
+    names = ("hnsw_search", "hnsw_scan", "hnsw_insert", "hnsw_unlink")
+    return HnswKernels(registry.memory, *(registry.kernel(name) for name in names))
 
 
 class KernelStatistics:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hnsw_pure.accelerate import Accelerator
+
 from ..config import Config
 from ..embed.embedder import Embedder
 from ..errors import ConfigError, DuplicateError, NotFoundError
@@ -33,8 +35,9 @@ EMBED_SLICE = 32  # texts between two calls of progress
 class UnifiedMemory:
     """Open it with ``await UnifiedMemory.open(driver, embedder)``. What is written is durable after the next ``flush``."""
 
-    def __init__(self, driver: Driver, embedder: Embedder, config: Config):
+    def __init__(self, driver: Driver, embedder: Embedder, config: Config, accelerator: Accelerator | None = None):
         self.driver, self.embedder, self.config, self.clock = driver, embedder, config, config.clock
+        self.accelerator = accelerator  # of the vector indexes
         self.records = Records(driver)
         self.graph = Graph(driver, config.clock)
         self.saved = SavedIndexes(driver, self.records)
@@ -46,10 +49,16 @@ class UnifiedMemory:
 
     @classmethod
     async def open(
-        cls, driver: Driver, embedder: Embedder, config: Config | None = None, *, progress: Progress | None = None
+        cls,
+        driver: Driver,
+        embedder: Embedder,
+        config: Config | None = None,
+        *,
+        accelerator: Accelerator | None = None,
+        progress: Progress | None = None,
     ) -> "UnifiedMemory":
         """Migrates the database and loads the indexes; ``progress`` counts records. Raises NewerError and CorruptError."""
-        memory = cls(driver, embedder, config or Config())
+        memory = cls(driver, embedder, config or Config(), accelerator)
         migrate(driver)
         await memory.reload(progress=progress)
         return memory
@@ -94,7 +103,7 @@ class UnifiedMemory:
         if not isinstance(name, str) or not name:
             raise ConfigError(f"a collection has a name, not {name!r}")
         if name not in self._collections:
-            self._collections[name] = Collection(name, None, self.embedder.space.dimension, self.config.index)
+            self._collections[name] = Collection(name, None, self.embedder.space.dimension, self.config.index, self.accelerator)
         return self._collections[name]
 
     # Writing

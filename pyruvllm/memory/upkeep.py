@@ -21,7 +21,7 @@ SLICE = 32  # texts embedded between two calls of progress
 
 def load(memory: "UnifiedMemory", name: str, space: str, dimension: int) -> Collection:
     """A collection with the indexes that its rows say."""
-    collection = Collection(name, space, dimension, memory.config.index)
+    collection = Collection(name, space, dimension, memory.config.index, memory.accelerator)
     collection.vectors, collection.checksum = memory.records.fingerprint(name)
 
     def fetch(numbers: np.ndarray) -> np.ndarray:
