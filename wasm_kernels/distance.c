@@ -50,21 +50,21 @@ static int in_range(const i32 *slots, u32 n, u32 total) {
 #define LENGTH length_f32(DATA(const f32, a->query), a->dim)
 #define SQUARE dot_i8(DATA(const i8, a->query), DATA(const i8, a->query), a->dim)
 
-BOTH(dot, dot, dots, scores, 0, a->dim, 0, 0)
-BOTH(l2, l2, l2s, distances, 0, a->dim, 0, 0)
-BOTH(cosine, cosine, cosines, scores, 0, a->dim, LENGTH, 0)
-BOTH(dot_i8, dot_i8_extend, dots_i8, scores, SCALES, a->dim, a->query_scale, 0)
-BOTH(l2_i8, l2_i8, l2s_i8, distances, SCALES, a->dim, a->query_scale, SQUARE)
-BOTH(cosine_i8, cosine_i8, cosines_i8, scores, 0, a->dim, 0, SQUARE)
-BOTH(hamming, hamming_words, hammings_words, distances, 0, a->bytes, 0, 0)
-BOTH(hamming, hamming_simd, hammings_bytes, distances, 0, a->bytes, 0, 0)
+BOTH(dot, dot, dots, scores, 0, a->dim, 0, 0, 0)
+BOTH(l2, l2, l2s, distances, 0, a->dim, 0, 0, 0)
+BOTH(cosine, cosine, cosines, scores, 0, a->dim, LENGTH, 0, 0)
+BOTH(dot_i8, dot_i8_rows, dots_i8, scores, SCALES, a->dim, a->query_scale, 0, is_narrow(DATA(const i8, a->query), a->dim))
+BOTH(l2_i8, l2_i8, l2s_i8, distances, SCALES, a->dim, a->query_scale, SQUARE, 0)
+BOTH(cosine_i8, cosine_i8, cosines_i8, scores, 0, a->dim, 0, SQUARE, 0)
+BOTH(hamming, hamming_words, hammings_words, distances, 0, a->bytes, 0, 0, 0)
+BOTH(hamming, hamming_simd, hammings_bytes, distances, 0, a->bytes, 0, 0, 0)
 
 #define TOPK (topk){DATA(const u8, a->allowed), DATA(i32, a->slots), DATA(f32, a->scores), a->count, a->total, a->k}
 
 INLINE question ask_f32(const void *args, u32 query) {
   const topk_scan_args *a = args;
   const f32 *x = DATA(const f32, a->queries) + query * a->dim;
-  return (question){x, DATA(const void, a->rows), 0, a->dim, DATA(const f32, a->lengths)[query], 0};
+  return (question){x, DATA(const void, a->rows), 0, a->dim, DATA(const f32, a->lengths)[query], 0, 0};
 }
 
 KERNEL(topk_scan, topk_scan) {
@@ -79,13 +79,18 @@ KERNEL(topk_scan, topk_scan) {
 INLINE question ask_i8(const void *args, u32 query) {
   const topk_scan_i8_args *a = args;
   const i8 *x = DATA(const i8, a->queries) + query * a->dim;
-  return (question){x, DATA(const void, a->rows), SCALES, a->dim, DATA(const f32, a->query_scales)[query], DATA(const i32, a->squares)[query]};
+  const f32 scale = DATA(const f32, a->query_scales)[query];
+  const i32 square = DATA(const i32, a->squares)[query];
+  return (question){x, DATA(const void, a->rows), SCALES, a->dim, scale, square, DATA(const u8, a->narrow)[query]};
 }
 
 KERNEL(topk_scan_i8, topk_scan_i8) {
   const i8 *queries = DATA(const i8, a->queries);
   i32 *squares = DATA(i32, a->squares);
-  for (u32 i = 0; i < a->count; i++) squares[i] = dot_i8(queries + i * a->dim, queries + i * a->dim, a->dim);
+  for (u32 i = 0; i < a->count; i++, queries += a->dim) {
+    squares[i] = dot_i8(queries, queries, a->dim);
+    DATA(u8, a->narrow)[i] = (u8)is_narrow(queries, a->dim);
+  }
   if (a->metric == DOT) return topk_of(TOPK, a, ask_i8, dots_i8, as_is);
   if (a->metric == L2) return topk_of(TOPK, a, ask_i8, l2s_i8, negative);
   return topk_of(TOPK, a, ask_i8, cosines_i8, as_is);
@@ -93,7 +98,7 @@ KERNEL(topk_scan_i8, topk_scan_i8) {
 
 INLINE question ask_code(const void *args, u32 query) {
   const topk_scan_hamming_args *a = args;
-  return (question){DATA(const u8, a->queries) + query * a->bytes, DATA(const void, a->rows), 0, a->bytes, 0, 0};
+  return (question){DATA(const u8, a->queries) + query * a->bytes, DATA(const void, a->rows), 0, a->bytes, 0, 0, 0};
 }
 
 KERNEL(topk_scan_hamming, topk_scan_hamming_words) { return topk_of(TOPK, a, ask_code, hammings_words, negative_count); }

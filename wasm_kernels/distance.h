@@ -127,9 +127,13 @@ static inline v128_t add_square(v128_t x, v128_t y, v128_t sum) {
   return MADD(away, away, sum);
 }
 
-static inline v128_t dots4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) { SUMS4_F32(add_product); }
+static inline v128_t dots4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) {
+  SUMS4_F32(add_product);
+}
 
-static inline v128_t l2s4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) { SUMS4_F32(add_square); }
+static inline v128_t l2s4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) {
+  SUMS4_F32(add_square);
+}
 
 static inline products products4_f32(const f32 *q, const f32 *r0, const f32 *r1, const f32 *r2, const f32 *r3, u32 dim) {
   v128_t a0 = wasm_f32x4_const_splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
@@ -171,15 +175,58 @@ static inline v128_t dots4_i8(const i8 *q, const i8 *r0, const i8 *r1, const i8 
   return sums;
 }
 
+#ifdef __wasm_relaxed_simd__
+// Whether no component is -128: then both the positive and the negative ones, taken apart, have 7 bits.
+static inline int is_narrow(const i8 *x, u32 dim) {
+  v128_t found = wasm_i32x4_const_splat(0);
+  u32 j = 0, last = 0;
+  for (; j + 16 <= dim; j += 16) found = wasm_v128_or(found, wasm_i8x16_eq(wasm_v128_load(x + j), wasm_i8x16_const_splat(-128)));
+  TAIL
+  for (; j < dim; j++) last |= x[j] == -128;
+  return !last && !wasm_v128_any_true(found);
+}
+
+// The same sums for a narrow query. Relaxed dot products are the same in every engine while their second operand is in 0 ... 127, and
+// one instruction where the engine knows the hardware's: here the query is its positive components less its negative ones.
+static inline v128_t dots4_i8_narrow(const i8 *q, const i8 *r0, const i8 *r1, const i8 *r2, const i8 *r3, u32 dim) {
+  v128_t a0 = wasm_i32x4_const_splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
+  const v128_t zero = a0;
+  u32 j = 0;
+  for (; j + 16 <= dim; j += 16) {
+    v128_t x = wasm_v128_load(q + j), r;
+    v128_t plus = wasm_i8x16_max(x, zero), minus = wasm_i8x16_sub(plus, x);
+    r = wasm_v128_load(r0 + j);
+    a0 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, plus, a0), a1 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, minus, a1);
+    r = wasm_v128_load(r1 + j);
+    b0 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, plus, b0), b1 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, minus, b1);
+    r = wasm_v128_load(r2 + j);
+    c0 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, plus, c0), c1 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, minus, c1);
+    r = wasm_v128_load(r3 + j);
+    d0 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, plus, d0), d1 = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(r, minus, d1);
+  }
+  v128_t sums = sums4i(wasm_i32x4_sub(a0, a1), wasm_i32x4_sub(b0, b1), wasm_i32x4_sub(c0, c1), wasm_i32x4_sub(d0, d1));
+  TAIL
+  for (; j < dim; j++) sums = wasm_i32x4_add(sums, wasm_i32x4_mul(wasm_i32x4_splat(q[j]), wasm_i32x4_make(r0[j], r1[j], r2[j], r3[j])));
+  return sums;
+}
+#else
+static inline int is_narrow(const i8 *x, u32 dim) { return 0; }
+#define dots4_i8_narrow dots4_i8
+#endif
+
 static inline products products4_i8(const i8 *q, const i8 *r0, const i8 *r1, const i8 *r2, const i8 *r3, u32 dim) {
   v128_t a0 = wasm_i32x4_const_splat(0), a1 = a0, b0 = a0, b1 = a0, c0 = a0, c1 = a0, d0 = a0, d1 = a0;
   u32 j = 0;
   for (; j + 8 <= dim; j += 8) {
     v128_t x = wasm_i16x8_load8x8(q + j), r;
-    r = wasm_i16x8_load8x8(r0 + j), a0 = wasm_i32x4_add(a0, wasm_i32x4_dot_i16x8(x, r)), a1 = wasm_i32x4_add(a1, wasm_i32x4_dot_i16x8(r, r));
-    r = wasm_i16x8_load8x8(r1 + j), b0 = wasm_i32x4_add(b0, wasm_i32x4_dot_i16x8(x, r)), b1 = wasm_i32x4_add(b1, wasm_i32x4_dot_i16x8(r, r));
-    r = wasm_i16x8_load8x8(r2 + j), c0 = wasm_i32x4_add(c0, wasm_i32x4_dot_i16x8(x, r)), c1 = wasm_i32x4_add(c1, wasm_i32x4_dot_i16x8(r, r));
-    r = wasm_i16x8_load8x8(r3 + j), d0 = wasm_i32x4_add(d0, wasm_i32x4_dot_i16x8(x, r)), d1 = wasm_i32x4_add(d1, wasm_i32x4_dot_i16x8(r, r));
+    r = wasm_i16x8_load8x8(r0 + j);
+    a0 = wasm_i32x4_add(a0, wasm_i32x4_dot_i16x8(x, r)), a1 = wasm_i32x4_add(a1, wasm_i32x4_dot_i16x8(r, r));
+    r = wasm_i16x8_load8x8(r1 + j);
+    b0 = wasm_i32x4_add(b0, wasm_i32x4_dot_i16x8(x, r)), b1 = wasm_i32x4_add(b1, wasm_i32x4_dot_i16x8(r, r));
+    r = wasm_i16x8_load8x8(r2 + j);
+    c0 = wasm_i32x4_add(c0, wasm_i32x4_dot_i16x8(x, r)), c1 = wasm_i32x4_add(c1, wasm_i32x4_dot_i16x8(r, r));
+    r = wasm_i16x8_load8x8(r3 + j);
+    d0 = wasm_i32x4_add(d0, wasm_i32x4_dot_i16x8(x, r)), d1 = wasm_i32x4_add(d1, wasm_i32x4_dot_i16x8(r, r));
   }
   products found = {sums4i(a0, b0, c0, d0), sums4i(a1, b1, c1, d1)};
   TAIL
@@ -198,7 +245,10 @@ static inline u32 hamming_bytes(const u8 *x, const u8 *y, u32 bytes) {
   while (j + 16 <= bytes) {
     u32 end = bytes - j > 16 * 31 ? j + 16 * 31 : bytes;  // 31 x 8 bits still fit a byte
     v128_t part = wasm_i8x16_const_splat(0);
-    for (; j + 16 <= end; j += 16) part = wasm_i8x16_add(part, wasm_i8x16_popcnt(wasm_v128_xor(wasm_v128_load(x + j), wasm_v128_load(y + j))));
+    for (; j + 16 <= end; j += 16) {
+      v128_t differ = wasm_v128_xor(wasm_v128_load(x + j), wasm_v128_load(y + j));
+      part = wasm_i8x16_add(part, wasm_i8x16_popcnt(differ));
+    }
     sum = wasm_i32x4_add(sum, wasm_u32x4_extadd_pairwise_u16x8(wasm_u16x8_extadd_pairwise_u8x16(part)));
   }
   return (u32)sum4i(sum) + hamming_bits(x + j, y + j, bytes - j);

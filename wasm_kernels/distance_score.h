@@ -13,6 +13,7 @@ typedef struct {  // a query, and the table it is held against
   u32 dim;      // components of a row, or bytes of a code
   f32 length;   // of a float32 query; with int8 its scale
   i32 square;   // of an int8 query: the sum of its squares
+  int narrow;   // whether an int8 query is (distance.h)
 } question;
 
 typedef struct {  // numbers of four rows
@@ -41,8 +42,9 @@ INLINE v128_t cosines(question q, four slots) {
 }
 
 INLINE v128_t dots_i8(question q, four slots) {
+  v128_t sums = q.narrow ? dots4_i8_narrow(ROWS(i8)) : dots4_i8(ROWS(i8));
   v128_t scales = wasm_f32x4_make(q.scales[slots.at[0]], q.scales[slots.at[1]], q.scales[slots.at[2]], q.scales[slots.at[3]]);
-  return wasm_f32x4_mul(wasm_f32x4_convert_i32x4(dots4_i8(ROWS(i8))), wasm_f32x4_mul(wasm_f32x4_splat(q.length), scales));
+  return wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums), wasm_f32x4_mul(wasm_f32x4_splat(q.length), scales));
 }
 
 // |t x - s y|^2 of whole numbers x and y times their scales, from the sums xx, xy, yy. Rounding may leave it below 0.
@@ -53,7 +55,7 @@ INLINE f32 apart_i8(double t, double s, i32 xx, i32 xy, i32 yy) {
 
 INLINE v128_t l2s_i8(question q, four slots) {
   products found = products4_i8(ROWS(i8));
-#define APART(lane)                                                                                       \
+#define APART(lane)                                                                                  \
   apart_i8(q.length, q.scales[slots.at[lane]], q.square, wasm_i32x4_extract_lane(found.dots, lane), \
            wasm_i32x4_extract_lane(found.squares, lane))
   return wasm_f32x4_make(APART(0), APART(1), APART(2), APART(3));
@@ -71,11 +73,13 @@ INLINE v128_t cosines_i8(question q, four slots) {
 #define DIFFERING(count, lane) count((const u8 *)q.query, ROW(u8, lane), q.dim)
 
 INLINE v128_t hammings_words(question q, four slots) {
-  return wasm_u32x4_make(DIFFERING(hamming_bits, 0), DIFFERING(hamming_bits, 1), DIFFERING(hamming_bits, 2), DIFFERING(hamming_bits, 3));
+  return wasm_u32x4_make(DIFFERING(hamming_bits, 0), DIFFERING(hamming_bits, 1),
+                         DIFFERING(hamming_bits, 2), DIFFERING(hamming_bits, 3));
 }
 
 INLINE v128_t hammings_bytes(question q, four slots) {
-  return wasm_u32x4_make(DIFFERING(hamming_bytes, 0), DIFFERING(hamming_bytes, 1), DIFFERING(hamming_bytes, 2), DIFFERING(hamming_bytes, 3));
+  return wasm_u32x4_make(DIFFERING(hamming_bytes, 0), DIFFERING(hamming_bytes, 1),
+                         DIFFERING(hamming_bytes, 2), DIFFERING(hamming_bytes, 3));
 }
 
 #endif

@@ -42,12 +42,14 @@ def test_slots_outside_the_table_are_refused_and_nothing_is_written(library, ope
 
 def test_integer_sums_are_exact_up_to_the_largest_dimension(library):
     dim = 131071
-    query, rows = np.full(dim, -128, np.int8), np.full((2, dim), -128, np.int8)
+    rows = np.full((2, dim), -128, np.int8)
     rows[1] = 127
-    for kernel in each(library, "dot_i8"):
-        scores = np.zeros(2, np.float32)
-        kernel(query=query, rows=rows, scales=np.ones(2, np.float32), scores=scores, n=2, dim=dim, query_scale=1)
-        assert scores.tolist() == [np.float32(dim * 128 * 128), np.float32(-dim * 128 * 127)]
+    for value in (-128, -127, 127):
+        for kernel in each(library, "dot_i8"):
+            scores = np.zeros(2, np.float32)
+            query = np.full(dim, value, np.int8)
+            kernel(query=query, rows=rows, scales=np.ones(2, np.float32), scores=scores, n=2, dim=dim, query_scale=1)
+            assert scores.tolist() == [np.float32(dim * value * -128), np.float32(dim * value * 127)]
     longer = np.zeros(dim + 1, np.int8)
     for operation in ("dot_i8", "l2_i8", "cosine_i8"):
         for kernel in each(library, operation):
