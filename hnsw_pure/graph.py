@@ -42,7 +42,7 @@ class Graph:
         graph = cls(m, 0, ledger)
         graph.levels, graph.parent, graph.ground.links = levels, parent, links
         graph.towers.first, graph.towers.links = first, towers
-        graph._raise(int(levels.max(initial=0)))
+        graph.keep_layers(int(levels.max(initial=0)))
         graph._choose_entry()
         return graph
 
@@ -74,7 +74,7 @@ class Graph:
 
     def enrol(self, slots: np.ndarray, levels: np.ndarray) -> None:
         """Takes slots (n,) in at levels (n,), with empty lists, and sets the entry point."""
-        self._raise(int(levels.max()))
+        self.keep_layers(max(len(self.upper), int(levels.max())))
         self.levels[slots] = levels
         tall = levels > 0
         self.towers.enrol(slots[tall], levels[tall])
@@ -90,14 +90,14 @@ class Graph:
         self.levels[slots] = -1
         self.parent[slots] = -1
         self._choose_entry()
-        del self.layers[int(self.levels.max(initial=0)) + 1 :]
+        self.keep_layers(max(0, int(self.levels.max(initial=0))))
 
     def restore(self, levels: np.ndarray, upper: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Takes over the levels (capacity,), and per upper layer its slots (n,) and their lists (n, m), of a saved graph."""
         self.levels = placed(self._empty, levels)
         tall = np.flatnonzero(levels > 0)
         self.towers.enrol(tall, levels[tall])
-        self._raise(len(upper))
+        self.keep_layers(len(upper))
         for layer, (slots, lists) in zip(self.upper, upper, strict=True):
             self.towers.links[layer.rows(slots)] = lists
         self._choose_entry()
@@ -183,8 +183,9 @@ class Graph:
             ancestors = np.where(ancestors >= 0, ancestors[ancestors], -1)
         return "the tree has a cycle" if (ancestors >= 0).any() else None
 
-    def _raise(self, height: int) -> None:
-        """Makes layers up to `height`, where there are fewer."""
+    def keep_layers(self, height: int) -> None:
+        """Makes `height` the highest layer: those above it go, those that are not there yet come."""
+        del self.layers[height + 1 :]
         self.layers += [UpperLayer(self.m, level, self) for level in range(len(self.layers), height + 1)]
 
     def _choose_entry(self) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 
 from hnsw_pure.errors import NonFiniteError, ZeroVectorError
 from hnsw_pure.graph import Graph
-from hnsw_pure.insert import connect
+from hnsw_pure.insert import connect, scan
 from hnsw_pure.metric import METRICS, Metric
 from hnsw_pure.repair import unlink
+from hnsw_pure.search import Visited, beam, descend
 
 from ...errors import OperandError
 
@@ -44,7 +45,9 @@ def hnsw_search(queries, vectors, halves, ids, levels, ground, first, upper, all
         return [(value, -slot) for value, slot in zip(values.tolist(), slots, strict=True)]
 
     for i, query in enumerate(prepared):
-        visited[0] = 1 if visited[0] == 0xFFFF else visited[0] + 1
+        if visited[0] == 0xFFFF:
+            visited[:] = 0
+        visited[0] += 1
         here = keys([entry], query)[0]
         for level in range(int(levels[entry]), 0, -1):
             while True:
@@ -88,7 +91,7 @@ def hnsw_scan(queries, vectors, halves, ids, allowed, found, scores, count, top,
 
 def hnsw_insert(slots, vectors, halves, levels, ground, parent, first, upper, touched, visited,
                 count, top, dim, width, rows, m, ef, run, runs, entry):  # fmt: skip
-    """Candidates are the exact nearest of the nodes before, not those that a walk finds."""
+    """On upper layers, which are small, candidates are the exact nearest of the nodes before."""
     levels = levels[:top]
     slots = slots[:count]
     if len(slots) and (slots.min() < 0 or slots.max() >= top or (levels[slots] < 0).any()):
@@ -96,20 +99,27 @@ def hnsw_insert(slots, vectors, halves, levels, ground, parent, first, upper, to
     if entry >= top or (entry >= 0 and levels[entry] < 0):
         raise OperandError(f"hnsw_insert: entry {entry} is no node of {top}")
     graph = _graph(m, top, width, rows, levels, parent, ground, first, upper, touched, np.zeros(128, np.uint8), run)
-    table = SimpleNamespace(vectors=_rows(vectors, top, dim), halves=halves, top=top)
+    table = SimpleNamespace(vectors=_rows(vectors, top, dim), halves=halves, top=top, ids=levels)
+    met = Visited()
     linked = levels >= 0
     linked[slots] = False
     parent[slots] = -1
     touched[slots // run] = 1
     for slot in slots:
-        for level in range(int(levels[slot]), -1, -1):
+        query = table.vectors[slot]
+        if entry >= 0:
+            graph.entry = entry
+            graph.keep_layers(int(levels[entry]))
+            near, values = beam(graph.ground, table, query, descend(graph, table, query), ef, met)
+            values = values if halves is None else values - halves[slot]
+            graph.keep_layers(int(levels[slot]))
+            connect(graph, table, 0, slot[None], near[None], values[None], ef)
+        for level in range(int(levels[slot]), 0, -1):
             older = np.flatnonzero(linked & (levels >= level))
-            values = table.vectors[older] @ table.vectors[slot]
-            if halves is not None:
-                values -= halves[older] + halves[slot]
-            best = np.argsort(-values, kind="stable")[:ef]
-            connect(graph, table, level, slot[None], older[best][None], values[best][None], ef)
+            connect(graph, table, level, slot[None], *scan(table, older, slot[None], ef), ef)
         linked[slot] = True
+        if entry < 0 or levels[slot] > levels[entry]:
+            entry = int(slot)
 
 
 def hnsw_unlink(dead, vectors, halves, levels, ground, parent, first, upper, touched, uppers, visited,
