@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from . import reference
+from . import reference, signature
 from .kernel import CompiledKernel, Kernel, ReferenceKernel
 from .manifest import Manifest, ModuleEntry
 from .memory import Function, KernelMemory
@@ -18,6 +18,16 @@ class Library:
         self._files = files
         self._loaded: dict[str, Callable[[str], Function]] = {}
         self._kernels: dict[tuple[str, str], CompiledKernel] = {}
+
+    @property
+    def key(self) -> str | None:
+        """Id of the key that signed the pack; None where there is none and the twins serve."""
+        return signature.read(self._files[signature.FILE]).key if signature.FILE in self._files else None
+
+    @property
+    def compiled(self) -> list[str]:
+        """Files of the modules that were needed so far."""
+        return sorted(self._loaded)
 
     @property
     def operations(self) -> Mapping[str, Operation]:
