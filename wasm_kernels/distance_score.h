@@ -32,13 +32,15 @@ INLINE v128_t dots(question q, four slots) { return dots4_f32(ROWS(f32)); }
 
 INLINE v128_t l2s(question q, four slots) { return l2s4_f32(ROWS(f32)); }
 
-// dot / (|query| |row|), in -1 ... 1; 0 where one of the lengths is 0. A NaN stays one.
+// dot / (|query| |row|), in -1 ... 1; 0 where one of the lengths, or their product, is 0, whatever the other is. Else a NaN stays one.
 INLINE v128_t cosines(question q, four slots) {
   products found = products4_f32(ROWS(f32));
   v128_t lengths = wasm_f32x4_mul(wasm_f32x4_splat(q.length), wasm_f32x4_sqrt(found.squares));
   v128_t ratio = wasm_f32x4_div(found.dots, lengths);
   ratio = wasm_f32x4_max(wasm_f32x4_min(ratio, wasm_f32x4_const_splat(1)), wasm_f32x4_const_splat(-1));
-  return wasm_v128_andnot(ratio, wasm_f32x4_eq(lengths, wasm_f32x4_const_splat(0)));
+  const v128_t zero = wasm_f32x4_const_splat(0);
+  v128_t none = wasm_v128_or(wasm_f32x4_eq(found.squares, zero), wasm_f32x4_eq(wasm_f32x4_splat(q.length), zero));
+  return wasm_v128_andnot(ratio, wasm_v128_or(none, wasm_f32x4_eq(lengths, zero)));
 }
 
 INLINE v128_t dots_i8(question q, four slots) {

@@ -122,9 +122,13 @@ def l2s(query: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 @np.errstate(all="ignore")
 def cosines(query: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """In -1 ... 1; 0 where the query or a row has no length. A vector so short that its squares are 0 in float32 has none."""
-    lengths = np.sqrt(query @ query) * np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return np.where(lengths == 0, np.float32(0), np.clip(rows @ query / lengths, -1, 1))
+    """In -1 ... 1; 0 where the query or a row has no length, whatever the other holds; else NaN where one holds NaN or an infinity.
+
+    A vector so short that its squares are 0 in float32 has no length, and neither have two whose lengths' product is 0.
+    """
+    length, others = np.sqrt(query @ query), np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    none = (length == 0) | (others == 0) | (length * others == 0)
+    return np.where(none, np.float32(0), np.clip(rows @ query / (length * others), -1, 1))
 
 
 @np.errstate(all="ignore")

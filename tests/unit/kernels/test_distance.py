@@ -104,8 +104,11 @@ def test_cosines_stay_within_their_range_and_have_a_value_for_zero(library):
             kernel(query=query, rows=rows, scores=scores, n=4, dim=37)
             assert np.abs(scores).max() <= 1
             assert np.allclose(scores, [1, -1, 0, 0], atol=1e-6)
+        rows[0, 3], rows[1, 3] = np.inf, np.nan
         kernel(query=0 * query, rows=rows, scores=scores, n=4, dim=37)
         assert not scores.any()
+        kernel(query=query * np.inf, rows=rows, scores=scores, n=4, dim=37)
+        assert np.isnan(scores[[0, 1, 3]]).all() and scores[2] == 0
 
 
 @settings(max_examples=60)
