@@ -108,7 +108,7 @@ def test_cosines_stay_within_their_range_and_have_a_value_for_zero(library):
         kernel(query=0 * query, rows=rows, scores=scores, n=4, dim=37)
         assert not scores.any()
         kernel(query=query * np.inf, rows=rows, scores=scores, n=4, dim=37)
-        assert np.isnan(scores[[0, 1, 3]]).all() and scores[2] == 0
+        assert np.isnan(scores[:2]).all() and not scores[2:].any()  # squares of the last are 0 in float32
 
 
 @settings(max_examples=60)
