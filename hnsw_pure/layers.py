@@ -87,7 +87,7 @@ class Towers:
     def renumber(self, live: np.ndarray, new: np.ndarray, heights: np.ndarray) -> None:
         """Slot live[i] of (n,), with a tower of heights[i] >= 0, is now slot i; new (capacity + 1,) maps old slots to new, -1 to -1."""
         starts = np.cumsum(heights) - heights
-        rows = np.repeat(self.first[live] - starts, heights) + np.arange(heights.sum())
+        rows = np.repeat(self.first[live] - starts, heights.astype(np.intp)) + np.arange(heights.sum())
         self.links = placed(self._empty, new[self.links[rows]])
         self.first = placed(self._empty, np.where(heights > 0, starts, -1).astype(np.int32))
         self._used, self._free = len(rows), {}
