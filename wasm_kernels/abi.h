@@ -32,7 +32,7 @@ typedef struct {  // an operand: where it begins in linear memory, and how long 
 
 // Why a kernel did nothing more. `position` counts the operation's arguments (conditions for CONDITION) from 0;
 // the build defines ARG_op_name for each.
-enum { SIZE = 1, ALIGN = 2, CONDITION = 3, INDEX = 4, VALUE = 5 };
+enum { SIZE = 1, ALIGN = 2, CONDITION = 3, INDEX = 4, VALUE = 5, OVERLAP = 6 };
 #define FAIL(kind, position) (-(i32)((kind) | (u32)(position) << 8))
 
 // The saturating arithmetic of extents (pyruvllm/kernels/expression.py is its twin).
@@ -41,6 +41,9 @@ static inline u64 plus(u64 x, u64 y) { return x + y < x ? ~0ull : x + y; }
 static inline u64 minus(u64 x, u64 y) { return x > y ? x - y : 0; }
 static inline u64 over(u64 x, u64 y) { return y ? x / y : 0; }
 static inline u64 rest(u64 x, u64 y) { return y ? x % y : 0; }
+
+// Whether m bytes of one operand and n bytes of another have a byte in common.
+static inline i32 overlap(span x, u64 m, span y, u64 n) { return m && n && (y.at - x.at < m || x.at - y.at < n); }
 
 // KERNEL(op, name) { body }: exports `name`, one implementation of operation `op`. In the body the arguments are `a`.
 #define KERNEL(op, name)                                                                         \

@@ -29,7 +29,8 @@ def main() -> int:
         twin = library.kernel(operation, "reference")
         for name in library.names(operation):
             tries = ((size, seed) for size in (0, 1, 2) for seed in range(options.rounds))
-            faults = [f"size {size}, seed {seed}: {fault}" for size, seed in tries if (fault := tried(library, operation, name, twin, seed, size))]
+            found = ((size, seed, tried(library, operation, name, twin, seed, size)) for size, seed in tries)
+            faults = [f"size {size}, seed {seed}: {fault}" for size, seed, fault in found if fault]
             wrong += len(faults)
             print(f"{'WRONG' if faults else 'ok   '} {operation:24} {name}", *faults[:3], sep="\n      " if faults else " ")
     return int(wrong > 0)

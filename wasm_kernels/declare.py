@@ -48,10 +48,14 @@ def check(operation: Operation) -> list[str]:
         needed = f"{argument.dtype.itemsize}ull"
         for extent in argument.extents:
             needed = f"times({needed}, {extent.c})"
-        tests = [f"  if (a->{argument.name}.bytes < {needed}) return FAIL(SIZE, {position});"]
-        if argument.dtype.itemsize > 1:
-            tests.append(f"  if (a->{argument.name}.at % {argument.dtype.itemsize}) return FAIL(ALIGN, {position});")
         if argument.optional:
-            tests = [f"  if (a->{argument.name}.at) {{", *(f"  {test}" for test in tests), "  }"]
-        lines += tests
+            needed = f"a->{argument.name}.at ? {needed} : 0"
+        lines.append(f"  const u64 {argument.name}_bytes = {needed};")
+        lines.append(f"  if (a->{argument.name}.bytes < {argument.name}_bytes) return FAIL(SIZE, {position});")
+        if argument.dtype.itemsize > 1:
+            lines.append(f"  if (a->{argument.name}.at % {argument.dtype.itemsize}) return FAIL(ALIGN, {position});")
+    positions = {name: position for position, name in enumerate(operation.arguments)}
+    for x, y in operation.apart:
+        both = f"a->{x.name}, {x.name}_bytes, a->{y.name}, {y.name}_bytes"
+        lines.append(f"  if (overlap({both})) return FAIL(OVERLAP, {positions[x.name]});")
     return [*lines, "  return 0;", "}"]

@@ -31,13 +31,13 @@ static inline u32 degree_of(const i32 *list, u32 width) {
 }
 
 // Algorithm 4: of n sorted ~keys of candidates for a slot, at most `most` such that none is nearer to one chosen before it than to the
-// slot. Links of the tree are chosen in any case. Slots in `chosen`, and how many.
+// slot. Links of the tree are chosen in any case, as far as a list of the ground has room. Slots in `chosen`, and how many.
 static u32 diverse(const linking *l, u32 slot, u32 level, const u64 *pool, u32 n, u32 most, u32 *chosen) {
   const f32 half = l->v.halves ? l->v.halves[slot] : 0;
   u32 pinned = 0, taken = 0;
   for (u32 i = 0; i < n; i++) pinned += (u32)in_tree(l, level, slot, slot_of(~pool[i]));
   u32 left = most > pinned ? most - pinned : 0;
-  for (u32 i = 0; i < n && (left || pinned); i++) {
+  for (u32 i = 0; i < n && taken < l->g.width && (left || pinned); i++) {
     const u32 near = slot_of(~pool[i]);
     if (in_tree(l, level, slot, near)) {
       pinned--;

@@ -297,6 +297,7 @@ INLINE void eight(const product *p, u32 row, u32 m, u32 pair, const kind type, c
 }
 
 INLINE i32 multiply(const product *p, const kind type, const u32 wide) {
+  if (!p->count) return 0;  // then, without columns, batch may be any number
   for (u32 m = 0, w; m < p->batch; m += w) {
     w = width(p->batch - m, type);
     quantise(p->x + m * p->cols, p->room + m * (p->cols / 32), p->cols, w, type, wide);

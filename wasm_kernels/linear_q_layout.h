@@ -53,6 +53,7 @@ INLINE u32 laid_bytes(kind type) { return type == Q4_0 ? 80 : type == Q8_0 ? 144
 
 INLINE i32 repack(const u8 *blocks, u8 *w, u32 rows, u32 cols, const kind type) {
   const u32 count = cols / span_of(type);
+  if (!count) return 0;  // then rows may be any number
   for (u32 row = 0; row < rows; row += 4)
     for (u32 b = 0; b < count; b++, w += laid_bytes(type)) {
       if (rows - row < 4)

@@ -62,6 +62,7 @@ INLINE void block(matrix A, const f32 *panel, matrix C, u32 depth, u32 width, u3
 }
 
 static void tiled(matrix A, matrix B, matrix C, u32 m, u32 k, u32 n, u32 add, f32 *panel) {
+  if (!n) return;  // then m may be any number
   if (!k && !add)
     for (u32 i = 0; i < m; i++)
       for (u32 j = 0; j < n; j++) C.at[i * C.step + j] = 0;

@@ -14,6 +14,8 @@ u32 numbers.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ _LINE = re.compile(r"(in|out|inout|scratch)(\?)?\s+(\w+)\s+(\w+)\[([^]]+)\]|(u32
 _RANGES = {"u32": (0, 2**32 - 1), "i32": (-(2**31), 2**31 - 1)}
 
 # What a kernel returns: 0, or -(kind | position << 8) where position counts the arguments, or the conditions.
-SIZE, ALIGN, CONDITION, INDEX, VALUE = 1, 2, 3, 4, 5
+SIZE, ALIGN, CONDITION, INDEX, VALUE, OVERLAP = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,17 @@ class Operation:
     def operands(self) -> list[Operand]:
         return [argument for argument in self.arguments.values() if isinstance(argument, Operand)]
 
+    @cached_property
+    def apart(self) -> list[tuple[Operand, Operand]]:
+        """Pairs that may not overlap: one is written, and the other holds whole numbers, of which some are indices.
+
+        What was found to be in range must not change before it is used. u8 are never indices: pages may be copied within a pool.
+        """
+        wholes = {each.name for each in self.operands if each.dtype.kind in "iu" and each.dtype != np.uint8}
+        written = {each.name for each in self.operands if each.mode != "in"}
+        pairs = combinations(self.operands, 2)
+        return [(x, y) for x, y in pairs if (x.name in wholes and y.name in written) or (y.name in wholes and x.name in written)]
+
     @property
     def numbers(self) -> list[Number]:
         return [argument for argument in self.arguments.values() if isinstance(argument, Number)]
@@ -180,6 +193,15 @@ class Operation:
             array = values.get(name)
             if isinstance(argument, Operand) and array is not None and array.nbytes < argument.needed(values):
                 raise self.error(-(SIZE | position << 8), values)
+        if self.apart:
+            self._check_apart(values)
+
+    def _check_apart(self, values: Mapping[str, Any]) -> None:
+        needed = {each.name: each.needed(values) for each in self.operands if values.get(each.name) is not None}
+        starts = {name: values[name].__array_interface__["data"][0] for name, size in needed.items() if size}
+        for x, y in self.apart:
+            if x.name in starts and y.name in starts and -needed[y.name] < starts[y.name] - starts[x.name] < needed[x.name]:
+                raise self.error(-(OVERLAP | list(self.arguments).index(x.name) << 8), values)
 
     def error(self, status: int, values: Mapping[str, Any]) -> OperandError | KernelError:
         """What a kernel's status says, in words."""
@@ -187,7 +209,7 @@ class Operation:
         sizes = ", ".join(f"{number.name} {values[number.name]}" for number in self.numbers)
         if kind == CONDITION and position < len(self.conditions):
             return OperandError(f"{self.name} needs {self.conditions[position].text}; given were {sizes}")
-        if kind in (SIZE, ALIGN, INDEX, VALUE) and position < len(self.arguments):
+        if kind in (SIZE, ALIGN, INDEX, VALUE, OVERLAP) and position < len(self.arguments):
             argument = list(self.arguments.values())[position]
             value = values.get(argument.name)
             if kind == SIZE:
@@ -197,5 +219,7 @@ class Operation:
                 return OperandError(f"{self.name}: {argument.name} does not start at a multiple of {argument.dtype.itemsize} bytes")
             if kind == INDEX:
                 return OperandError(f"{self.name}: {argument.name} holds an index that is out of range for {sizes}; nothing more was done")
+            if kind == OVERLAP:
+                return OperandError(f"{self.name}: {argument.name} overlaps another operand, and one of them is written")
             return OperandError(f"{self.name}: {argument.name} holds a value that cannot be; given were {sizes}")
         return KernelError(f"{self.name} gave status {status}, which this version does not know")

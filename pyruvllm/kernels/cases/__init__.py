@@ -61,5 +61,6 @@ def fault(kernel: Kernel, twin: Kernel, seed: int, size: int) -> str | None:
             wrong = ~((np.abs(got.astype(np.float64) - want.astype(np.float64)) <= limit) | (got == want) | ((got != got) & (want != want)))
         if wrong.any():
             at = np.unravel_index(int(wrong.argmax()), wrong.shape)
-            return f"{operand.name}[{', '.join(map(str, at))}] is {got[at]!r}, the twin has {want[at]!r}; {int(wrong.sum())} of {wrong.size} differ"
+            place = ", ".join(map(str, at))
+            return f"{operand.name}[{place}] is {got[at]!r}, the twin has {want[at]!r}; {int(wrong.sum())} of {wrong.size} differ"
     return None
