@@ -29,9 +29,7 @@ class Arena:
 
     def __init__(self, limit: int = 4 << 30) -> None:
         self.engine = f"wasmtime {version('wasmtime')} on {_processor()}"
-        config = wt.Config()
-        config.wasm_relaxed_simd = True
-        self._engine = wt.Engine(config)
+        self._engine = wt.Engine(self._config())
         self._store = wt.Store(self._engine)
         self._pages = min(limit // PAGE, 65536)
         self._memory = wt.Memory(self._store, wt.MemoryType(wt.Limits(STACK // PAGE, self._pages)))
@@ -40,6 +38,11 @@ class Arena:
         self._origin = ctypes.addressof(self._memory.data_ptr(self._store).contents)
         self._end = STACK  # of the memory so far, bytes
         self._holes: list[tuple[int, int]] = []  # (start, length) of free memory, ascending, no two adjacent
+
+    def _config(self) -> wt.Config:
+        config = wt.Config()
+        config.wasm_relaxed_simd = True
+        return config
 
     def empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray:
         shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
