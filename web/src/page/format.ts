@@ -29,6 +29,9 @@ export function milliseconds(value: number): string {
   return `${value < 10 ? value.toFixed(1) : count(Math.round(value))} ms`;
 }
 
+/** Seconds of one run of a kernel: in µs below a millisecond. */
+export const duration = (seconds: number): string => (seconds < 1e-3 ? `${(seconds * 1e6).toFixed(seconds < 1e-4 ? 1 : 0)} µs` : `${(seconds * 1e3).toFixed(2)} ms`);
+
 export const percent = (value: number): string => `${Math.round(value * 100)} %`;
 
 /** "14:05" today, "3 Feb" before. */

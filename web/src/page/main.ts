@@ -9,6 +9,7 @@ import { byId } from "./element";
 import { plural } from "./format";
 import { drawIcons, icon } from "./icons";
 import { Intake } from "./intake";
+import { KernelsView } from "./kernels";
 import { Notebook } from "./notebook";
 import { Notices } from "./notices";
 import type { DocumentInfo, SessionInfo, Source } from "./protocol";
@@ -30,6 +31,7 @@ const menu = new Drawer(byId("rail"), byId("menu"), byId("rail-close"), matchMed
 const evidence = new Drawer(byId("evidence"), byId("open-evidence"), byId("evidence-close"), matchMedia("(min-width: 76rem)"));
 const storage = new StorageView(notebook);
 const log = new WitnessView(notebook);
+const kernels = new KernelsView(notebook);
 const welcome = new Welcome(notebook, {
   samples: () => void intake.samples(),
   choose: () => chooseFiles((files) => void intake.files(files)),
@@ -98,12 +100,17 @@ function title(text: string): void {
 
 const NEW = "New conversation";
 
-type View = "chat" | "log" | "storage";
+/** The views beside the conversation, by their address. */
+const PAGES = { log: { name: "Witness log", view: log }, storage: { name: "Storage", view: storage }, kernels: { name: "Kernels", view: kernels } };
+type Page = keyof typeof PAGES;
 
-function show(view: View): void {
-  for (const name of ["chat", "log", "storage"] as const) byId(`view-${name}`).hidden = name !== view;
+const isPage = (where: string): where is Page => Object.hasOwn(PAGES, where);
+
+function show(view: Page | "chat"): void {
+  byId("view-chat").hidden = view !== "chat";
   byId("frame").dataset.view = view;
-  for (const name of ["log", "storage"] as const) {
+  for (const name of Object.keys(PAGES) as Page[]) {
+    byId(`view-${name}`).hidden = name !== view;
     if (name === view) byId(`link-${name}`).setAttribute("aria-current", "page");
     else byId(`link-${name}`).removeAttribute("aria-current");
   }
@@ -111,14 +118,14 @@ function show(view: View): void {
   evidence.close();
 }
 
-/** The address after # says what is shown: nothing for a new conversation, /c/ID, /log, /storage. */
+/** The address after # says what is shown: nothing for a new conversation, /c/ID, or a page. */
 async function follow(): Promise<void> {
   const [, where = "", id = ""] = location.hash.split("/").map(decodeURIComponent);
-  if (where === "log" || where === "storage") {
+  if (isPage(where)) {
     show(where);
     rail.select(null);
-    title(where === "log" ? "Witness log" : "Storage");
-    return where === "log" ? log.load() : storage.load();
+    title(PAGES[where].name);
+    return PAGES[where].view.load();
   }
   show("chat");
   if (where === "c" && id) {
@@ -206,6 +213,7 @@ listenForShortcuts({
   add,
   log: () => (location.hash = "#/log"),
   storage: () => (location.hash = "#/storage"),
+  kernels: () => (location.hash = "#/kernels"),
   theme: changeTheme,
 });
 

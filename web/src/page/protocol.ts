@@ -121,6 +121,42 @@ export interface Stats {
   durable_ms: number | null;
 }
 
+/** A kernel for an operation at a shape class. `seconds` a run, the median of its samples; `excluded` says why it may not serve. */
+export interface KernelInfo {
+  name: string;
+  seconds: number | null;
+  samples: number;
+  excluded: string | null;
+}
+
+/** An operation at sizes up to those that `shape` names. `serves` is null while the kernels for it are being tried. */
+export interface ShapeClass {
+  shape: string;
+  serves: string | null;
+  since: number;
+  uses: number;
+  kernels: KernelInfo[];
+}
+
+/** `compiled`: there is a kernel for it that this engine can run. Without classes it was not used yet. */
+export interface Operation {
+  name: string;
+  does: string;
+  compiled: boolean;
+  explained: string | null;
+  classes: ShapeClass[];
+}
+
+/** What computes. `pack.key` is the id of the key that signed it, null where no pack can be used and numpy computes. */
+export interface Kernels {
+  engine: string;
+  features: string[];
+  pack: { name: string; version: number; modules: number; compiled: number; key: string | null };
+  refused: { place: string; why: string }[];
+  banned: { operation: string; kernel: string; why: string }[];
+  operations: Operation[];
+}
+
 export interface Started {
   writable: boolean;
   reason: string | null;
@@ -162,6 +198,7 @@ export interface Methods {
   session: { params: { id: string }; result: { turns: Turn[] } };
   witness: { params: { limit: number; offset: number; where?: Record<string, unknown>; query?: string }; result: { total: number; entries: WitnessEntry[] } };
   stats: { params: Nothing; result: Stats };
+  kernels: { params: Nothing; result: { kernels: Kernels | null } };
   export: { params: Nothing; result: { name: string; bytes: ArrayBuffer } };
   import: { params: { bytes: ArrayBuffer }; result: { counts: Record<string, number> } };
   erase: { params: Nothing; result: Nothing };

@@ -10,6 +10,7 @@ export interface ShortcutActions {
   add(): void;
   log(): void;
   storage(): void;
+  kernels(): void;
   theme(): void;
 }
 
@@ -19,6 +20,7 @@ const LIST: [string, string, keyof ShortcutActions | null][] = [
   ["a", "Add notes", "add"],
   ["l", "Witness log", "log"],
   ["s", "Storage", "storage"],
+  ["k", "Kernels", "kernels"],
   ["t", "Change theme", "theme"],
   ["?", "This list", null],
 ];

@@ -228,6 +228,27 @@ def counts():
 
 
 @method
+async def kernels(emit):
+    """What computes here: what the registry says of itself, and of each operation what it does and, where it was used, why by what."""
+    registry = llm.kernels
+    if registry is None:
+        return {"kernels": None}
+    library, status = registry.library, registry.status()
+    operations = [
+        {
+            "name": name,
+            "does": " ".join(library.operations[name].doc.split()).partition(". ")[0].rstrip("."),
+            "compiled": len(library.names(name)) > 1,  # the last one is the twin in numpy
+            "explained": registry.explain(name) if found["classes"] else None,
+            "classes": found["classes"],
+        }
+        for name, found in sorted(status["operations"].items())
+    ]
+    pack = {**status["pack"], "key": library.key, "compiled": len(library.compiled)}
+    return {"kernels": {**status, "pack": pack, "operations": operations}}
+
+
+@method
 async def export(emit):
     stamp = time.strftime("%Y-%m-%d", time.gmtime(llm.config.clock.now_ms() / 1000))
     return {"name": f"{database}-{stamp}.pyruvllm.sqlite", "bytes": await llm.export()}
