@@ -1,6 +1,6 @@
 """Which of the kernels for one operation serves at one shape class: the fastest, by what was measured here.
 
-Time goes in rounds. In a round every candidate is tried a few times, in turn; one that is far behind is let go after its first sample.
+Time goes in rounds. In a round every candidate is tried a few times, in turn; one that is far behind is let go after two samples.
 Then the fastest serves. It is measured now and then, and a new round begins when its latency has drifted, and each time its uses have
 doubled. After the first round a hundred ordinary runs are between two that are spent on trying.
 """
@@ -107,7 +107,7 @@ class Selector:
         if tally.samples > TRIES or tally.silent >= SILENT:
             return False
         others = [self._latency(each) for each in self._open() if each != name]
-        return tally.samples < 2 or not others or tally.recent[-1] <= HOPELESS * min(others)
+        return tally.samples < 3 or not others or min(tally.recent) <= HOPELESS * min(others)
 
     def _take_rest(self, uses: int) -> None:
         self._uses = self.uses
