@@ -18,6 +18,15 @@ def grown(empty: Empty, array: np.ndarray, length: int, fill: int) -> np.ndarray
     return larger
 
 
+def shortened(empty: Empty, array: np.ndarray, length: int) -> np.ndarray:
+    """The first `length` rows of an array (n, ...), without the memory of the others."""
+    if length == len(array):
+        return array
+    shorter = empty((length, *array.shape[1:]), array.dtype)
+    shorter[...] = array[:length]
+    return shorter
+
+
 def placed(empty: Empty, array: np.ndarray) -> np.ndarray:
     """The array, where `empty` allocates."""
     if empty is np.empty:

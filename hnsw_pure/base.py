@@ -16,6 +16,7 @@ from .table import VectorTable, Where, read_distinct_ids, read_ids
 
 Progress = Callable[[int, int], object]
 _SLICE = 256  # vectors added between two calls of progress
+_FIRST = 64  # hits that a search by range begins with
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +77,7 @@ class VectorIndex:
         `progress(done, total)` is called between slices; an exception it raises cancels the whole call and is passed on.
         Raises DimensionError, NonFiniteError, ZeroVectorError, InvalidIdError, DuplicateIdError.
         """
-        ids = read_distinct_ids(ids)
-        if not len(ids) and not np.size(vectors):
-            return
-        rows, squares = self._metric.read(vectors, "vectors")
-        if len(ids) != len(rows):
-            raise DimensionError(f"{len(ids)} ids came with {len(rows)} vectors")
+        ids, rows, squares = self._read(ids, vectors)
         self._table.check_new(ids)
         done: list[np.ndarray] = []
         try:
@@ -96,6 +92,25 @@ class VectorIndex:
                 self._drop(slots)
             raise
 
+    def update(self, ids, vectors) -> None:
+        """Gives ids (n,) that are held other vectors (n, dim): all of them or, on an error, none.
+
+        Raises UnknownIdError, DuplicateIdError, InvalidIdError, DimensionError, NonFiniteError, ZeroVectorError.
+        """
+        ids, rows, _ = self._read(ids, vectors)
+        self.delete(ids)
+        self.add(ids, rows)
+
+    def _read(self, ids, vectors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pairs of a caller, checked: ids (n,) int64, vectors (n, dim) float32 and their squared lengths (n,) float64."""
+        ids = read_distinct_ids(ids)
+        if not len(ids) and not np.size(vectors):
+            return ids, np.empty((0, self.dim), np.float32), np.empty(0)
+        rows, squares = self._metric.read(vectors, "vectors")
+        if len(ids) != len(rows):
+            raise DimensionError(f"{len(ids)} ids came with {len(rows)} vectors")
+        return ids, rows, squares
+
     def delete(self, ids) -> None:
         """Removes ids (n,) and their vectors for good: all of them or, on an error, none.
 
@@ -105,9 +120,23 @@ class VectorIndex:
         if len(slots):
             self._drop(slots)
 
-    def compact(self) -> None:
-        """Gives the room of deleted vectors back. Results stay the same; every segment that moved counts as changed."""
-        self._renumber(self._table.compact())
+    def compact(self, slots: int | None = None) -> int:
+        """Gives the room of deleted vectors back. Results stay the same; every segment that moved counts as changed.
+
+        slots: vectors that this call moves at most, None for all that have to. Between calls the index is whole and may be changed.
+        Returns how many have yet to be moved; with the last of them the memory is given back. Raises ParameterError.
+        """
+        if slots is not None and (isinstance(slots, bool) or not isinstance(slots, int | np.integer) or slots < 1):
+            raise ParameterError(f"slots is {slots!r}; it is an integer of at least 1, or None")
+        live = self._table.live()
+        first = int(np.count_nonzero(live == np.arange(len(live))))  # those are in their places
+        moved = live[first:][:slots]
+        if len(moved):
+            self._move(moved, np.arange(first, first + len(moved)))
+        left = len(live) - first - len(moved)
+        if not left:
+            self._shrink()
+        return left
 
     def search(self, queries, k: int = 10, ef: int | None = None, where: Where | None = None) -> SearchResult:
         """The k nearest to each of queries (q, dim); a single query (dim,) is one row.
@@ -132,6 +161,34 @@ class VectorIndex:
         hits = slots >= 0
         ids[hits] = self._table.ids[slots[hits]]
         return SearchResult(ids, scores)
+
+    def search_ids(self, ids, k: int = 10, ef: int | None = None, where: Where | None = None) -> SearchResult:
+        """The k nearest to the vector of each of ids (n,), which is not among its own hits; else as `search`. Raises UnknownIdError too."""
+        ids = read_ids(ids)
+        if isinstance(k, int | np.integer) and ef is not None and ef == k:
+            ef += 1  # one of those kept in sight is the vector itself
+        found = self.search(self.vectors(ids), k + 1, ef, where)
+        others = found.ids != ids[:, None]
+        others[others.all(axis=1), -1] = False
+        return SearchResult(*(part[others].reshape(len(ids), k) for part in (found.ids, found.scores)))
+
+    def search_range(self, query, score: float, ef: int | None = None, where: Where | None = None) -> SearchResult:
+        """All whose score for one query (dim,) is at least `score`: ids and scores (1, n), best first.
+
+        It asks for more until the last hit is below the bound, so it misses what a `search` for as many would miss: of an exact index
+        nothing. Raises ParameterError where `score` is not a number, else as `search`.
+        """
+        if isinstance(score, bool) or not isinstance(score, int | float | np.number) or np.isnan(score):
+            raise ParameterError(f"score is {score!r}; it is a number")
+        if np.ndim(query) != 1:
+            raise DimensionError(f"a range is searched for one query of shape ({self.dim},), not {np.shape(query)}")
+        k = _FIRST
+        while True:
+            found = self.search(query, k, None if ef is None else max(ef, k), where)
+            if k >= len(self) or not found.scores[0, -1] >= score:
+                within = (found.scores >= score) & (found.ids >= 0)
+                return SearchResult(found.ids[within][None], found.scores[within][None])
+            k = min(4 * k, len(self))
 
     def segments(self, *, vectors: bool = True) -> dict[str, bytes]:
         """The whole index as named segments. Without `vectors` whoever loads it must bring them from elsewhere."""
@@ -218,8 +275,13 @@ class VectorIndex:
     def _drop(self, slots: np.ndarray) -> None:
         self._table.wipe(slots)
 
-    def _renumber(self, live: np.ndarray) -> None:
-        """Slot live[i] (n,) is now slot i."""
+    def _move(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """What is in slots (n,), ascending, goes to `targets` (n,), ascending, which are free or among them."""
+        self._table.move(sources, targets)
+
+    def _shrink(self) -> None:
+        """Gives back the memory behind the last slot in use."""
+        self._table.shrink()
 
     def _settings(self) -> dict:
         return {"dim": self.dim, "metric": self.metric}

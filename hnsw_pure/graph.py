@@ -10,8 +10,8 @@ deleted around it. Malkov and Yashunin (2018) leave that to chance; here it is a
 
 import numpy as np
 
-from .arrays import Empty, grown, placed
-from .layers import Layer, Towers, UpperLayer
+from .arrays import Empty, grown, placed, shortened
+from .layers import Layer, Towers, UpperLayer, renamed
 from .segments import Ledger
 
 
@@ -143,16 +143,33 @@ class Graph:
             near = np.delete(near, np.flatnonzero(~self.pinned(slot, near))[-1])
         self.ground.assign(slot, np.append(near, neighbour))
 
-    def renumber(self, live: np.ndarray) -> None:
-        """Slot live[i] of (n,) becomes slot i; all others are free already."""
-        new = np.full(len(self.levels) + 1, -1, np.int32)  # one more, so that -1 stays -1
-        new[live] = np.arange(len(live))
-        self.touch_all(np.arange(len(self.levels)))
-        self.levels = placed(self._empty, self.levels[live])
-        self.parent = placed(self._empty, new[self.parent[live]])
-        self.ground.renumber(live, new)
-        self.towers.renumber(live, new, self.levels.astype(np.int64))
+    def move(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """What is in slots (n,), ascending, moves to `targets` (n,), free or among them, and every link to it follows.
+
+        Among all slots in use their order stays, so the entry point is the node that it was.
+        """
+        low = int(sources[0])
+        new = np.arange(low, int(sources[-1]) + 1, dtype=np.int32)
+        new[sources - low] = targets
+        self.touch_all(np.append(sources, targets))
+        lists, parents = renamed(self.ground.links, low, new), renamed(self.parent, low, new)
+        self.touch(0, np.flatnonzero(lists | parents))
+        lists = renamed(self.towers.links, low, new)
+        for level, layer in enumerate(self.upper, 1):
+            if lists[layer.rows(layer.members())].any():
+                self.touch(level, sources)
+        left = np.setdiff1d(sources, targets)
+        for array in (self.levels, self.parent, self.ground.links, self.towers.first):
+            array[targets] = array[sources]
+            array[left] = -1
+        self.touch_all(targets)
         self._choose_entry()
+
+    def shrink(self, top: int) -> None:
+        """Gives back the memory of slots from `top` on, which are free, and of towers that are gone."""
+        self.levels, self.parent = (shortened(self._empty, array, top) for array in (self.levels, self.parent))
+        self.ground.shrink(top)
+        self.towers.shrink(np.maximum(self.levels, 0).astype(np.int64))
 
     def fault(self, live: np.ndarray) -> str | None:
         """What about this graph cannot be, in words, or None; live (capacity,) bool says which slots hold a vector."""

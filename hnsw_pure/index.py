@@ -134,8 +134,13 @@ class HNSW(VectorIndex):
         if len(live):
             self._link(live)
 
-    def _renumber(self, live: np.ndarray) -> None:
-        self._graph.renumber(live)
+    def _move(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        self._graph.move(sources, targets)
+        super()._move(sources, targets)
+
+    def _shrink(self) -> None:
+        super()._shrink()
+        self._graph.shrink(self._table.top)
 
     def _settings(self) -> dict:
         return {

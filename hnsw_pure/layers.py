@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrays import Empty, grown, placed
+from .arrays import Empty, grown, shortened
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -23,8 +23,8 @@ class Layer:
     def reserve(self, capacity: int) -> None:
         self.links = grown(self._empty, self.links, capacity, -1)
 
-    def renumber(self, live: np.ndarray, new: np.ndarray) -> None:
-        self.links = placed(self._empty, new[self.links[live]])
+    def shrink(self, length: int) -> None:
+        self.links = shortened(self._empty, self.links, length)
 
     def lists(self, slots: np.ndarray) -> np.ndarray:
         """Neighbours of slots (n,), (n, width) int32, padded with -1; of a single slot a view (width,)."""
@@ -47,6 +47,13 @@ class Layer:
     def holders(self, dead: np.ndarray) -> np.ndarray:
         """Slots whose lists name a dead one; `dead` is a mask over slots whose last entry, where -1 looks, is False."""
         return np.flatnonzero(dead[self.links].any(axis=1))
+
+
+def renamed(array: np.ndarray, low: int, new: np.ndarray) -> np.ndarray:
+    """Writes new[i] in place of low + i wherever an array (n, ...) names it. Returns the rows that changed, (n,) bool."""
+    named = (array >= low) & (array < low + len(new))
+    array[named] = new[array[named] - low]
+    return named.reshape(len(array), -1).any(axis=1)
 
 
 class Towers:
@@ -84,13 +91,14 @@ class Towers:
             self._free.setdefault(height, []).append(first)
         self.first[slots] = -1
 
-    def renumber(self, live: np.ndarray, new: np.ndarray, heights: np.ndarray) -> None:
-        """Slot live[i] of (n,), with a tower of heights[i] >= 0, is now slot i; new (capacity + 1,) maps old slots to new, -1 to -1."""
+    def shrink(self, heights: np.ndarray) -> None:
+        """Keeps slots 0 ... n - 1, with towers of heights (n,) >= 0, and puts these in order and next to each other."""
         starts = np.cumsum(heights) - heights
-        rows = np.repeat(self.first[live] - starts, heights.astype(np.intp)) + np.arange(heights.sum())
-        self.links = placed(self._empty, new[self.links[rows]])
-        self.first = placed(self._empty, np.where(heights > 0, starts, -1).astype(np.int32))
-        self._used, self._free = len(rows), {}
+        rows = np.repeat(self.first[: len(heights)] - starts, heights.astype(np.intp)) + np.arange(heights.sum())
+        links, first = self._empty((len(rows), self.links.shape[1]), np.int32), self._empty(len(heights), np.int32)
+        links[...] = self.links[rows]
+        first[...] = np.where(heights > 0, starts, -1)
+        self.links, self.first, self._used, self._free = links, first, len(rows), {}
 
 
 class UpperLayer(Layer):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .arrays import Empty, grown, placed
+from .arrays import Empty, grown, placed, shortened
 from .errors import DuplicateIdError, InvalidIdError, ParameterError, UnknownIdError
 from .metric import Metric
 from .segments import Ledger
@@ -93,16 +93,24 @@ class VectorTable:
             self.halves[slots] = 0
         self._touch(slots)
 
-    def compact(self) -> np.ndarray:
-        """Moves what is live to the front and gives memory back. Returns the slots (n,) that became 0 ... n - 1."""
-        live = self.live()
-        self._touch(np.arange(self.top))
-        self.ids = placed(self._empty, self.ids[live])
-        self.vectors = placed(self._empty, self.vectors[live])
-        self.halves = None if self.halves is None else placed(self._empty, self.halves[live])
-        self.top = len(live)
-        self._slots = dict(zip(self.ids.tolist(), range(self.top), strict=True))
-        return live
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays that have a row for each slot, under the names of their attributes."""
+        return {name: array for name in ("ids", "vectors", "halves") if (array := getattr(self, name)) is not None}
+
+    def move(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Moves what is in slots (n,) to `targets` (n,), which are free or among them."""
+        left = np.setdiff1d(sources, targets)
+        for name, array in self.columns().items():
+            array[targets] = array[sources]
+            array[left] = -1 if name == "ids" else 0
+        self._slots.update(zip(self.ids[targets].tolist(), targets.tolist(), strict=True))
+        self._touch(np.append(sources, targets))
+
+    def shrink(self) -> None:
+        """Ends after the last slot in use, and gives back the memory behind it."""
+        self.top = int(self.live().max(initial=-1)) + 1
+        for name, array in self.columns().items():
+            setattr(self, name, shortened(self._empty, array, self.top))
 
     def restore(self, ids: np.ndarray, vectors: np.ndarray) -> None:
         """Takes over ids (top,) with -1 where free, and their prepared vectors (top, dim), of a saved index."""

@@ -124,9 +124,18 @@ class Interleaved(RuleBasedStateMachine):
         self.index = type(self.index).from_segments(stored)
         self.store = stored
 
-    @rule()
-    def compact(self) -> None:
-        self.index.compact()
+    @rule(slots=st.none() | st.integers(1, 30))
+    def compact(self, slots) -> None:
+        self.index.compact(slots)
+
+    @precondition(lambda self: self.held)
+    @rule(share=st.floats(0, 1), seed=st.integers(0, 2**16))
+    def update(self, share, seed) -> None:
+        random = np.random.default_rng(seed)
+        ids = random.permutation(list(self.held))[: 1 + int(share * len(self.held))]
+        vectors = random.standard_normal((len(ids), self.DIM)).astype(np.float32)
+        self.index.update(ids, vectors)
+        self.held.update(zip(ids.tolist(), vectors, strict=True))
 
     @invariant()
     def holds_what_it_was_given(self) -> None:
@@ -247,6 +256,69 @@ class IndexContract:
         assert (again.ids == answer.ids).all()
         np.testing.assert_allclose(again.scores, answer.scores, atol=1e-6)
         assert sum(map(len, index.segments().values())) < 0.6 * size
+
+    def test_compact_in_slices_is_right_at_every_moment(self):
+        (index, held, queries), (whole, _, _) = self.filled(), self.filled()
+        gone = np.random.default_rng(3).permutation(list(held))[:170]
+        index.delete(gone)
+        whole.delete(gone)
+        answer = index.search(queries, 10, ef=16)
+        left = []
+        while not left or left[-1]:
+            left.append(index.compact(16))
+            assert (index.search(queries, 10, ef=16).ids == answer.ids).all()
+        assert len(left) > 2 and left == sorted(left, reverse=True)
+        assert whole.compact() == 0
+        assert index.segments() == whole.segments()
+        for slots in (0, -1, True, 1.5):
+            with pytest.raises(hnsw_pure.ParameterError, match="slots is"):
+                index.compact(slots)
+
+    def test_update_replaces_all_or_nothing(self):
+        index, held, queries = self.filled()
+        ids = list(held)[:150:3]
+        index.update(ids, np.array([-held[id] for id in ids]))
+        held.update({id: -held[id] for id in ids})
+        assert_exact(index.search(queries, 20, ef=EF), held, queries, 20, "cosine")
+        before = contents(index)
+        for wrong, vectors, error in (
+            ([ids[0], 999], np.ones((2, 16)), hnsw_pure.UnknownIdError),
+            ([ids[0], ids[0]], np.ones((2, 16)), hnsw_pure.DuplicateIdError),
+            ([ids[0]], np.full((1, 16), np.nan), hnsw_pure.NonFiniteError),
+            ([ids[0]], np.ones((2, 16)), hnsw_pure.DimensionError),
+        ):
+            with pytest.raises(error):
+                index.update(wrong, vectors)
+        assert contents(index) == before
+
+    def test_search_by_id_leaves_itself_out(self):
+        index, held, _ = self.filled()
+        ids = list(held)[::40]
+        found = index.search_ids(ids, 5, ef=EF)
+        for row, id in enumerate(ids):
+            others = {other: vector for other, vector in held.items() if other != id}
+            part = hnsw_pure.SearchResult(found.ids[row : row + 1], found.scores[row : row + 1])
+            assert_exact(part, others, held[id][None], 5, "cosine")
+        among = list(held)[1:20]
+        assert set(index.search_ids([list(held)[0]], 5, ef=5, where=among).ids[0].tolist()) <= set(among)
+        with pytest.raises(hnsw_pure.UnknownIdError):
+            index.search_ids([999], 5)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_search_by_range_finds_all_that_are_near_enough(self, metric):
+        index, held, queries = self.filled(metric=metric)
+        scores = true_scores(np.array(list(held.values())), queries[0], metric)
+        for rank in (0, 1, 63, 64, 150, 299):
+            bound = np.sort(scores)[::-1][rank] - 1e-4
+            found = index.search_range(queries[0], bound, ef=EF)
+            near = scores > bound + 1e-3  # neither side of rounding
+            assert found.ids.shape == found.scores.shape == (1, found.ids.shape[1])
+            assert set(np.array(list(held))[near].tolist()) <= set(found.ids[0].tolist())
+            assert (found.scores >= bound).all() and (np.diff(found.scores) <= 0).all()
+        assert index.search_range(queries[0], np.inf).ids.shape == (1, 0)
+        assert self.make(16, metric).search_range(queries[0], 0).ids.shape == (1, 0)
+        with pytest.raises(hnsw_pure.ParameterError, match="score is nan"):
+            index.search_range(queries[0], np.nan)
 
     def test_equal_vectors(self):
         index = self.make(8)
