@@ -8,6 +8,7 @@
 
 from .base import SearchResult, VectorIndex
 from .brute import BruteForce
+from .diversity import diversify
 from .errors import (
     CorruptSegmentError,
     DimensionError,
@@ -24,6 +25,7 @@ from .errors import (
 )
 from .index import HNSW
 from .segments import Changes
+from .statistics import LayerStatistics, Statistics
 
 __all__ = [
     "HNSW",
@@ -35,12 +37,15 @@ __all__ = [
     "EfError",
     "HNSWError",
     "InvalidIdError",
+    "LayerStatistics",
     "NewerSegmentError",
     "NonFiniteError",
     "ParameterError",
     "SearchResult",
     "SegmentError",
+    "Statistics",
     "UnknownIdError",
     "VectorIndex",
     "ZeroVectorError",
+    "diversify",
 ]

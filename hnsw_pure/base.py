@@ -12,6 +12,7 @@ from . import segments as seg
 from .accelerate import Accelerator, BoundIndex
 from .errors import CorruptSegmentError, DimensionError, EfError, ParameterError, SegmentError
 from .metric import Metric
+from .statistics import Statistics
 from .table import VectorTable, Where, read_distinct_ids, read_ids
 
 Progress = Callable[[int, int], object]
@@ -190,6 +191,10 @@ class VectorIndex:
                 return SearchResult(found.ids[within][None], found.scores[within][None])
             k = min(4 * k, len(self))
 
+    def statistics(self) -> Statistics:
+        """What it is made of, counted."""
+        return Statistics(len(self), self._table.top - len(self), self._bytes())
+
     def segments(self, *, vectors: bool = True) -> dict[str, bytes]:
         """The whole index as named segments. Without `vectors` whoever loads it must bring them from elsewhere."""
         return self._emit(None, vectors)
@@ -274,6 +279,10 @@ class VectorIndex:
 
     def _drop(self, slots: np.ndarray) -> None:
         self._table.wipe(slots)
+
+    def _bytes(self) -> dict[str, int]:
+        """Bytes of each array, by name."""
+        return {name: array.nbytes for name, array in self._table.columns().items()}
 
     def _move(self, sources: np.ndarray, targets: np.ndarray) -> None:
         """What is in slots (n,), ascending, goes to `targets` (n,), ascending, which are free or among them."""

@@ -6,6 +6,7 @@ layer, level multiplier 1 / ln M, neighbour selection by algorithm 4.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .graph import Graph
 from .insert import link
 from .repair import unlink
 from .search import Visited, beam, descend
+from .statistics import Statistics, layer_statistics, reachable_share
 
 
 class HNSW(VectorIndex):
@@ -133,6 +135,17 @@ class HNSW(VectorIndex):
         live = self._table.live()
         if len(live):
             self._link(live)
+
+    def statistics(self) -> Statistics:
+        graph = self._graph
+        members = [np.flatnonzero(graph.levels >= level) for level in range(len(graph.layers))]
+        layers = [layer_statistics(layer, on_it) for layer, on_it in zip(graph.layers, members, strict=True)]
+        return replace(super().statistics(), layers=tuple(layers), reachable=reachable_share(graph))
+
+    def _bytes(self) -> dict[str, int]:
+        graph, towers = self._graph, self._graph.towers
+        arrays = {"links": graph.ground.links, "upper": towers.links, "first": towers.first, "levels": graph.levels, "parent": graph.parent}
+        return super()._bytes() | {name: array.nbytes for name, array in arrays.items()}
 
     def _move(self, sources: np.ndarray, targets: np.ndarray) -> None:
         self._graph.move(sources, targets)

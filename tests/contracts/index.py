@@ -320,6 +320,21 @@ class IndexContract:
         with pytest.raises(hnsw_pure.ParameterError, match="score is nan"):
             index.search_range(queries[0], np.nan)
 
+    def test_statistics_are_counts(self):
+        index, held, _ = self.filled()
+        index.delete(list(held)[:30])
+        told = index.statistics()
+        assert (told.vectors, told.free) == (270, 30)
+        assert told.bytes["ids"] >= 8 * 300 and sum(told.bytes.values()) > 300 * 16
+        assert f"{sum(told.bytes.values()) / 1e6:.1f} MB" in str(told)
+        if told.layers:
+            assert told.layers[0].nodes == 270 and told.reachable == 1
+            for layer in told.layers:
+                assert layer.degrees.sum() == layer.nodes
+                assert layer.least_degree <= layer.mean_degree <= layer.greatest_degree
+        empty = self.make(4).statistics()
+        assert empty.vectors == empty.free == 0 and "0 vectors" in str(empty)
+
     def test_equal_vectors(self):
         index = self.make(8)
         index.add(np.arange(200), np.ones((200, 8)))
