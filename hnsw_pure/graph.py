@@ -134,6 +134,30 @@ class Graph:
         self.parent[slot] = parent
         self.touch(0, np.array([slot, parent]))
 
+    def grow_tree(self) -> None:
+        """Lays the tree over links that were made without one: a breadth-first walk, each node below the one that led to it.
+
+        One that no link leads to comes below a node that it has a link to, or below the entry point.
+        """
+        self.parent[:] = -1
+        met = self.levels < 0
+        met[self.entry] = True
+        front = [self.entry]
+        while front:
+            further = []
+            for slot in front:
+                for near in self.ground.list(slot).tolist():
+                    if not met[near]:
+                        met[near] = True
+                        self.attach(near, slot)
+                        further.append(near)
+            front = further
+        for slot in np.flatnonzero(~met).tolist():
+            near = self.ground.list(slot)
+            near = near[met[near]]
+            self.attach(slot, int(near[0]) if len(near) else self.entry)
+            met[slot] = True
+
     def _ensure(self, slot: int, neighbour: int) -> None:
         """Puts a neighbour into a ground list, in the place of the last link outside the tree where the list is full."""
         near = self.ground.list(slot)
