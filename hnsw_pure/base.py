@@ -10,13 +10,16 @@ import numpy as np
 
 from . import segments as seg
 from .accelerate import Accelerator, BoundIndex
+from .codec import codec as codec_named
 from .errors import CorruptSegmentError, DimensionError, EfError, ParameterError, SegmentError
 from .metric import Metric
+from .rescore import Originals, fetch, rescored
 from .statistics import Statistics
 from .table import VectorTable, Where, read_distinct_ids, read_ids
 
 Progress = Callable[[int, int], object]
 _SLICE = 256  # vectors added between two calls of progress
+_SAMPLE = 4096  # vectors that a codec learns from at most
 _FIRST = 64  # hits that a search by range begins with
 
 
@@ -36,13 +39,25 @@ class VectorIndex:
     """A set of (id, vector) pairs that finds the nearest. Not safe for use by several threads at once."""
 
     kind: str  # what the head segment calls this class
-    parts: tuple[str, ...] = ("ids", "vectors")  # what each run of slots is saved as
+    parts: tuple[str, ...] = ()  # what each run of slots is saved as, besides its ids and vectors or codes
 
-    def __init__(self, dim: int, metric: str = "cosine", *, accelerator: Accelerator | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        metric: str = "cosine",
+        *,
+        codec: str = "float32",
+        seed: int = 0,
+        originals: Originals | None = None,
+        accelerator: Accelerator | None = None,
+    ) -> None:
         self._metric = Metric(metric, dim)
         self._ledger = seg.Ledger()
         self._empty = np.empty if accelerator is None else accelerator.empty
-        self._table = VectorTable(self._metric, self._ledger, self._empty)
+        self._codec = codec_named(codec, self._metric, seed, self._empty)
+        self._originals = originals
+        self.seed = int(seed)
+        self._table = VectorTable(self._metric, self._ledger, self._empty, self._codec)
         self._bound: BoundIndex | None = None  # set where there is an accelerator
 
     @property
@@ -52,6 +67,11 @@ class VectorIndex:
     @property
     def metric(self) -> str:
         return self._metric.name
+
+    @property
+    def codec(self) -> str:
+        """How vectors are kept: "float32", "int8" or "bit1"."""
+        return self._codec.name
 
     def __len__(self) -> int:
         return len(self._table)
@@ -69,8 +89,15 @@ class VectorIndex:
         return self._table.ids[self._table.live()]
 
     def vectors(self, ids) -> np.ndarray:
-        """The vectors of ids (n,), (n, dim) float32; under cosine scaled to length one. Raises UnknownIdError, InvalidIdError."""
-        return self._table.vectors[self._table.slots(read_ids(ids))]
+        """The vectors of ids (n,), (n, dim) float32; under cosine scaled to length one. Raises UnknownIdError, InvalidIdError.
+
+        Of int8 and bit1 they are the originals where the index has these at hand, else what the codes tell of them.
+        """
+        ids = read_ids(ids)
+        slots = self._table.slots(ids)
+        if self._originals is None or not self._codec.last or not len(ids):
+            return self._table.decode(slots)
+        return fetch(self._metric, self._originals, ids)
 
     def add(self, ids, vectors, *, progress: Progress | None = None) -> None:
         """Adds vectors (n, dim) under new ids (n,), integers in 0 ... 2**63 - 1: all of them or, on any error, none.
@@ -81,6 +108,8 @@ class VectorIndex:
         ids, rows, squares = self._read(ids, vectors)
         self._table.check_new(ids)
         done: list[np.ndarray] = []
+        self._table.learn(self._metric.prepare(rows[:_SAMPLE], squares[:_SAMPLE]))
+        self._table.reserve(len(ids))
         try:
             for start in range(0, len(ids), _SLICE):
                 part = slice(start, start + _SLICE)
@@ -154,14 +183,21 @@ class VectorIndex:
         rows = self._metric.rows(queries, "queries")
         ef = max(ef or self._ef(), k)
         allowed = None if where is None else self._table.allowed(where)
+        if self._originals is None or not self._codec.last:
+            return SearchResult(*self._found(rows, int(k), int(ef), allowed))
+        found, _ = self._found(rows, max(k, min(int(ef), self._codec.last * int(k))), int(ef), allowed)
+        prepared = self._metric.prepare(rows, self._metric.squares(rows, "queries"))
+        return SearchResult(*rescored(self._metric, self._originals, prepared, found, int(k)))
+
+    def _found(self, rows: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (q, k) int64 and scores (q, k) float32 for queries (q, dim) as they were given, as far as codes tell."""
         if self._bound is not None and len(rows) and len(self._table):
-            return SearchResult(*self._accelerated(self._bound, rows, int(k), int(ef), allowed))
-        squares = self._metric.squares(rows, "queries")
-        slots, scores = self._search(self._metric.prepare(rows, squares), int(k), int(ef), allowed)
+            return self._accelerated(self._bound, rows, k, ef, allowed)
+        slots, scores = self._search(self._metric.prepare(rows, self._metric.squares(rows, "queries")), k, ef, allowed)
         ids = np.full(slots.shape, -1, np.int64)
         hits = slots >= 0
         ids[hits] = self._table.ids[slots[hits]]
-        return SearchResult(ids, scores)
+        return ids, scores
 
     def search_ids(self, ids, k: int = 10, ef: int | None = None, where: Where | None = None) -> SearchResult:
         """The k nearest to the vector of each of ids (n,), which is not among its own hits; else as `search`. Raises UnknownIdError too."""
@@ -216,6 +252,7 @@ class VectorIndex:
         segments: Mapping[str, bytes],
         *,
         vectors: Callable[[np.ndarray], np.ndarray] | None = None,
+        originals: Originals | None = None,
         accelerator: Accelerator | None = None,
     ):
         """The index that these segments were made of. It answers as that one did.
@@ -229,7 +266,7 @@ class VectorIndex:
         try:
             top, upper = settings.pop("top"), settings.pop("upper")
             del settings["kind"]
-            index = cls(**settings, accelerator=accelerator)
+            index = cls(**settings, originals=originals, accelerator=accelerator)
             if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in (top, upper)):
                 raise ParameterError(f"{top} slots and {upper} upper layers")
             index._restore(payloads, top, upper, vectors)
@@ -293,40 +330,57 @@ class VectorIndex:
         self._table.shrink()
 
     def _settings(self) -> dict:
-        return {"dim": self.dim, "metric": self.metric}
+        return {"dim": self.dim, "metric": self.metric, "codec": self.codec, "seed": self.seed}
 
     def _upper(self) -> int:
         return 0
 
     def _pack(self, part: str, run: str) -> bytes:
+        if part == "learned":
+            return self._codec.learned[run].tobytes()
         slots = slice(int(run) * seg.RUN, min((int(run) + 1) * seg.RUN, self._table.top))
         if part == "ids":
             return self._table.ids[slots].astype("<i8").tobytes()
-        return self._table.vectors[slots].astype("<f4").tobytes()
+        return b"".join(self._table.codes[name][slots].tobytes() for name in self._codec.saved)
 
     def _restore(self, payloads: Mapping[str, bytes], top: int, upper: int, vectors: Callable | None) -> None:
         runs = range(-(-top // seg.RUN))
         sizes = [min(seg.RUN, top - run * seg.RUN) for run in runs]
         ids = np.full(top, -1, np.int64)
-        rows = np.zeros((top, self.dim), np.float32)
+        for name, array in self._codec.learned.items():
+            array[:] = seg.read_array(f"learned/{name}", payloads[f"learned/{name}"], array.dtype.str, len(array))
+        codes = {name: np.zeros((top, *shape), dtype) for name, (shape, dtype) in self._codec.fields.items()}
         for run, size in zip(runs, sizes, strict=True):
             part = slice(run * seg.RUN, run * seg.RUN + size)
             ids[part] = seg.read_array(f"ids/{run}", payloads[f"ids/{run}"], "<i8", size)
             live = np.flatnonzero(ids[part] >= 0)
-            if vectors is None:
-                name = f"vectors/{run}"
-                rows[part] = seg.read_array(name, payloads[name], "<f4", size * self.dim).reshape(size, self.dim)
+            if vectors is None or self._codec.part != "vectors":
+                self._read_codes(f"{self._codec.part}/{run}", payloads, {name: array[part] for name, array in codes.items()})
             elif len(live):
                 brought, squares = self._metric.read(vectors(ids[part][live]), "vectors")
-                rows[part.start + live] = self._metric.prepare(brought, squares)
+                for name, made in self._codec.encode(self._metric.prepare(brought, squares)).items():
+                    codes[name][part.start + live] = made
         if ids.min(initial=0) < -1 or len(np.unique(ids[ids >= 0])) != (ids >= 0).sum():
             raise CorruptSegmentError("the segments name an id twice, or one below zero")
-        self._table.restore(ids, rows)
+        self._table.restore(ids, codes)
+
+    def _read_codes(self, name: str, payloads: Mapping[str, bytes], codes: Mapping[str, np.ndarray]) -> None:
+        """Fills the codes of one run, by field, with what its segment holds."""
+        at = 0
+        for field in self._codec.saved:
+            array = codes[field]
+            array[...] = seg.read_array(name, payloads[name][at : at + array.nbytes], array.dtype.str, array.size).reshape(array.shape)
+            at += array.nbytes
+        if at != len(payloads[name]):
+            raise CorruptSegmentError(f"segment {name} has {len(payloads[name])} bytes; its codes have {at}")
+        for field, made in self._codec.derived(codes).items():
+            codes[field][...] = made
 
     def _names(self, vectors: bool) -> list[str]:
-        parts = [part for part in self.parts if vectors or part != "vectors"]
+        parts = [part for part in ("ids", self._codec.part, *self.parts) if vectors or part != "vectors"]
         runs = range(-(-self._table.top // seg.RUN))
-        return [f"{part}/{run}" for part in parts for run in runs] + [f"upper/{level}" for level in range(1, self._upper() + 1)]
+        learned = [f"learned/{name}" for name in self._codec.learned]
+        return learned + [f"{part}/{run}" for part in parts for run in runs] + [f"upper/{level}" for level in range(1, self._upper() + 1)]
 
     def _emit(self, wanted: set[str] | None, vectors: bool) -> dict[str, bytes]:
         names = self._names(vectors)

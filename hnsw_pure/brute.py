@@ -4,6 +4,7 @@ import numpy as np
 
 from .accelerate import Accelerator
 from .base import VectorIndex
+from .rescore import Originals
 from .table import VectorTable
 
 _BLOCK = 4_000_000  # closenesses at a time, 16 MB
@@ -17,13 +18,23 @@ class BruteForce(VectorIndex):
         index.search(queries, k=10).ids         # (q, 10) int64
 
     dim: numbers a vector; metric: "cosine", "ip" or "l2". `ef` of a search is checked and then ignored.
+    codec, originals: as of HNSW; seed: of the rotation of codes.
     accelerator: compiled code that scans, see accelerate.py.
     """
 
     kind = "brute"
 
-    def __init__(self, dim: int, metric: str = "cosine", *, accelerator: Accelerator | None = None) -> None:
-        super().__init__(dim, metric, accelerator=accelerator)
+    def __init__(
+        self,
+        dim: int,
+        metric: str = "cosine",
+        *,
+        codec: str = "float32",
+        seed: int = 0,
+        originals: Originals | None = None,
+        accelerator: Accelerator | None = None,
+    ) -> None:
+        super().__init__(dim, metric, codec=codec, seed=seed, originals=originals, accelerator=accelerator)
         if accelerator is not None:
             self._bound = accelerator.bind(self._table, None)
 
@@ -41,15 +52,10 @@ def scan(table: VectorTable, queries: np.ndarray, k: int, slots: np.ndarray) -> 
     count = min(k, len(slots))
     if not count:
         return found, scores
-    dense = len(slots) == table.top  # then a view does, without the copy
-    rows = table.vectors[: table.top] if dense else table.vectors[slots]
-    halves = None if table.halves is None else table.halves[slots]
     step = max(1, _BLOCK // len(slots))
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
-        closeness = block @ rows.T
-        if halves is not None:
-            closeness -= halves
+        closeness = table.against(table.codec.ask(block), slots)
         best = np.argpartition(closeness, -count, axis=1)[:, -count:] if count < len(slots) else np.tile(np.arange(count), (len(block), 1))
         for i, query in enumerate(block, start):
             found[i, :count], scores[i, :count] = rank(table, slots[best[i - start]], query)
@@ -58,6 +64,6 @@ def scan(table: VectorTable, queries: np.ndarray, k: int, slots: np.ndarray) -> 
 
 def rank(table: VectorTable, slots: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slots (n,) sorted by their exact score, best first, equal ones by id; and the scores (n,) float32."""
-    scores = table.metric.scores(table.vectors[slots], query)
+    scores = table.scores(slots, query)
     order = np.lexsort((table.ids[slots], -scores))
     return slots[order], scores[order]

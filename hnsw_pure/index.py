@@ -18,6 +18,7 @@ from .errors import CorruptSegmentError, ParameterError
 from .graph import Graph
 from .insert import link
 from .repair import unlink
+from .rescore import Originals
 from .search import Visited, beam, descend
 from .statistics import Statistics, layer_statistics, reachable_share
 
@@ -34,12 +35,15 @@ class HNSW(VectorIndex):
     ef_construction: candidates a new node chooses its links from, at least M.
     ef_search: `ef` of searches that do not give one.
     seed: of the levels; the same ids and vectors in the same order make the same index.
+    codec: how vectors are kept: "float32", "int8" (a quarter of it) or "bit1" (1/27th), see codec.py. Scores of bit1 are estimates.
+    originals: a callable from ids (n,) int64 to their vectors (n, dim) as they were given, float32 or float16: with it the last
+        candidates of a search over int8 or bit1 are scored exactly, all of one call in one batch.
     accelerator: compiled code that searches and links, see accelerate.py.
     Raises ParameterError.
     """
 
     kind = "hnsw"
-    parts = ("ids", "vectors", "links")
+    parts = ("links",)
 
     def __init__(
         self,
@@ -50,9 +54,10 @@ class HNSW(VectorIndex):
         *,
         ef_search: int = 64,
         seed: int = 20260118,
+        codec: str = "float32",
+        originals: Originals | None = None,
         accelerator: Accelerator | None = None,
     ) -> None:
-        super().__init__(dim, metric, accelerator=accelerator)
         for name, value, low, high in (
             ("M", M, 2, 1024),
             ("ef_construction", ef_construction, M, None),
@@ -61,10 +66,10 @@ class HNSW(VectorIndex):
         ):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low or (high and value > high):
                 raise ParameterError(f"{name} is {value!r}; it is an integer of at least {low}" + (f", at most {high}" if high else ""))
+        super().__init__(dim, metric, codec=codec, seed=seed, originals=originals, accelerator=accelerator)
         self.M = int(M)
         self.ef_construction = int(ef_construction)
         self.ef_search = int(ef_search)
-        self.seed = int(seed)
         self._visited = Visited()
         self._graph = Graph(self.M, self.seed, self._ledger, self._empty)
         if accelerator is not None:
@@ -79,7 +84,8 @@ class HNSW(VectorIndex):
         slots = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         for i, query in enumerate(queries):
-            found, _ = beam(graph.ground, table, query, descend(graph, table, query), ef, self._visited, allowed)
+            asked = table.codec.ask(query[None])
+            found, _ = beam(graph.ground, table, asked, descend(graph, table, asked), ef, self._visited, allowed)
             if len(found) < wanted:
                 slots[i : i + 1], scores[i : i + 1] = scan(table, query[None], k, among)
             else:
@@ -163,6 +169,7 @@ class HNSW(VectorIndex):
             "ef_construction": self.ef_construction,
             "ef_search": self.ef_search,
             "seed": self.seed,
+            "codec": self.codec,
         }
 
     def _upper(self) -> int:

@@ -39,13 +39,7 @@ def _link_together(graph: Graph, table: VectorTable, slots: np.ndarray, ef: int,
 
 def scan(table: VectorTable, older: np.ndarray, slots: np.ndarray, ef: int) -> tuple[np.ndarray, np.ndarray]:
     """Candidates for slots (n,): the ef nearest of older (o,), (n, min(ef, o)) int64 in any order, and their closeness, float32."""
-    dense = len(older) * 4 > table.top * 3  # then a view of all rows and a few products too many are cheaper than a copy
-    rows = table.vectors[: table.top] if dense else table.vectors[older]
-    values = table.vectors[slots] @ rows.T
-    if dense and len(older) < table.top:
-        values = values[:, older]
-    if table.halves is not None:
-        values -= table.halves[slots][:, None] + table.halves[older]
+    values = table.against(table.rows(slots), older)
     if len(older) <= ef:
         return np.broadcast_to(older, values.shape), values
     best = np.argpartition(values, -ef, axis=1)[:, -ef:]
@@ -56,11 +50,12 @@ def walk(graph: Graph, table: VectorTable, slots: np.ndarray, ef: int, visited: 
     """The same as `scan` over the whole graph, by walking it: (n, ef) each, closeness -inf where fewer were found."""
     pool = np.zeros((len(slots), ef), np.int64)
     values = np.full((len(slots), ef), -np.inf, np.float32)
-    for i, query in enumerate(table.vectors[slots]):
+    for i, slot in enumerate(slots.tolist()):
+        query = table.rows(np.array([slot]))
         found, near = beam(graph.ground, table, query, descend(graph, table, query), ef, visited)
         pool[i, : len(found)] = found
         values[i, : len(found)] = near
-    return pool, values if table.halves is None else values - table.halves[slots][:, None]
+    return pool, values
 
 
 def connect(graph: Graph, table: VectorTable, level: int, slots: np.ndarray, pool: np.ndarray, values: np.ndarray, ef: int) -> None:
@@ -124,8 +119,7 @@ def diverse(table: VectorTable, near: np.ndarray, values: np.ndarray, m: int, pi
     The nearest is taken, whatever is nearer to it than to the node is dropped, and so on with what is left: links point in different
     directions. pinned (n,) bool are taken in any case; there are fewer than m of them.
     """
-    rows = table.vectors[near]
-    halves = None if table.halves is None else table.halves[near]
+    rows = table.rows(near)
     left = np.arange(len(near))
     chosen = []
     room = m if pinned is None else m - int(pinned.sum())
@@ -137,21 +131,13 @@ def diverse(table: VectorTable, near: np.ndarray, values: np.ndarray, m: int, pi
             if pinned is not None:
                 chosen.extend(left[1:][pinned[left[1:]]])
             break
-        products = rows[1:] @ rows[0]
-        if halves is not None:
-            products -= halves[1:] + halves[0]
-        stays = products < values[left[1:]]
+        stays = rows.at(slice(1, None)).closeness(rows.at(slice(1)))[:, 0] < values[left[1:]]
         if pinned is not None:
             stays |= pinned[left[1:]]
-        left, rows = left[1:][stays], rows[1:][stays]
-        if halves is not None:
-            halves = halves[1:][stays]
+        left, rows = left[1:][stays], rows.at(slice(1, None)).at(stays)
     return np.array(chosen, np.int64)
 
 
 def pairs(table: VectorTable, slots: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Closeness of each of slots (n,) to each of others (o,), (n, o) float32."""
-    values = table.vectors[slots] @ table.vectors[others].T
-    if table.halves is not None:
-        values -= table.halves[slots][:, None] + table.halves[others]
-    return values
+    return table.rows(slots).closeness(table.rows(others))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .codec import Rows
 from .graph import Graph, Layer
 from .table import VectorTable
 
@@ -32,22 +33,16 @@ class Visited:
         return slots[self._stamps[slots] == marks]
 
 
-def closeness(table: VectorTable, slots: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Closeness of slots (n,) to a prepared query (dim,), up to a constant of the query under l2; (n,) float32."""
-    products = table.vectors[slots] @ query
-    return products if table.halves is None else products - table.halves[slots]
-
-
-def descend(graph: Graph, table: VectorTable, query: np.ndarray) -> int:
+def descend(graph: Graph, table: VectorTable, query: Rows) -> int:
     """The slot where the search on the ground begins: on each upper layer, step to the nearest neighbour while that gets nearer."""
     here = graph.entry
-    best = closeness(table, np.array([here]), query)[0]
+    best = table.closeness(np.array([here]), query)[0]
     for layer in reversed(graph.upper):
         while True:
             near = layer.list(here)
             if not len(near):
                 break
-            values = closeness(table, near, query)
+            values = table.closeness(near, query)
             step = int(values.argmax())
             if values[step] <= best:
                 break
@@ -56,7 +51,7 @@ def descend(graph: Graph, table: VectorTable, query: np.ndarray) -> int:
 
 
 def beam(
-    layer: Layer, table: VectorTable, query: np.ndarray, start: int, ef: int, visited: Visited, allowed: np.ndarray | None = None
+    layer: Layer, table: VectorTable, query: Rows, start: int, ef: int, visited: Visited, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ef nearest that a walk from `start` finds: slots (n,), best first, and their closeness (n,), n <= ef.
 
@@ -64,7 +59,7 @@ def beam(
     """
     visited.begin(len(table.ids))
     slots = visited.fresh(np.array([start]))
-    values = closeness(table, slots, query)
+    values = table.closeness(slots, query)
     waiting = np.ones(1, bool)  # seen, but not expanded
     full = False
     while True:
@@ -75,7 +70,7 @@ def beam(
         near = visited.fresh(layer.lists(slots[frontier]).ravel())
         if not len(near):
             continue
-        reached = closeness(table, near, query)
+        reached = table.closeness(near, query)
         if full:
             better = reached > values[-1]
             near, reached = near[better], reached[better]

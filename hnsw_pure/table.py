@@ -1,13 +1,16 @@
-"""The vectors and their ids, each pair in a numbered slot. A deleted pair's slot is wiped and given to the next one."""
+"""Ids and the codes of their vectors, each pair in a numbered slot. A deleted pair's slot is wiped and given to the next one."""
 
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from .arrays import Empty, grown, placed, shortened
+from .codec import Codec, Codes, Float32, Rows
 from .errors import DuplicateIdError, InvalidIdError, ParameterError, UnknownIdError
 from .metric import Metric
 from .segments import Ledger
+
+_BLOCK = 4096  # rows of codes unpacked at a time
 
 Where = Iterable[int] | np.ndarray | Callable[[np.ndarray], np.ndarray]
 
@@ -16,25 +19,68 @@ class VectorTable:
     """Slots 0 ... top - 1, some of them free.
 
     ids      (capacity,) int64, -1 where free
-    vectors  (capacity, dim) float32 as `Metric.prepare` gives them, zero where free
-    halves   (capacity,) float32 under l2, else None
+    codes    by field of the codec, (capacity, ...) each, zero where free; of float32, "vectors" (capacity, dim) as `Metric.prepare`
+             gives them, and under l2 "halves" (capacity,)
+    encode   prepared vectors (n, dim) to their codes: the codec's, or an accelerator's
     """
 
-    def __init__(self, metric: Metric, ledger: Ledger, empty: Empty = np.empty) -> None:
+    def __init__(self, metric: Metric, ledger: Ledger, empty: Empty = np.empty, codec: Codec | None = None) -> None:
         self.metric = metric
+        self.codec = Float32(metric) if codec is None else codec
+        self._plain = isinstance(self.codec, Float32)
+        self.encode: Callable[[np.ndarray], Codes] = self.codec.encode
         self.ledger = ledger
         self._empty = empty
         self.top = 0
         self.ids = empty(0, np.int64)
-        self.vectors = empty((0, metric.dim), np.float32)
-        self.halves = empty(0, np.float32) if metric.name == "l2" else None
+        self.codes = {name: empty((0, *shape), dtype) for name, (shape, dtype) in self.codec.fields.items()}
         self._slots: dict[int, int] = {}
+
+    @classmethod
+    def over(cls, codec: Codec, codes: Codes, top: int) -> "VectorTable":
+        """A table of `top` slots on codes that are there already, without ids."""
+        table = cls(codec.metric, Ledger(), codec=codec)
+        table.ids, table.codes, table.top = np.full(top, -1, np.int64), codes, top
+        return table
 
     def __len__(self) -> int:
         return len(self._slots)
 
     def __contains__(self, id) -> bool:
         return id in self._slots
+
+    def at(self, slots) -> Codes:
+        """The codes of slots (n,), or of a slice of them."""
+        return {name: array[slots] for name, array in self.codes.items()}
+
+    def decode(self, slots) -> np.ndarray:
+        """The prepared vectors of slots (n,), as far as their codes tell, (n, dim) float32."""
+        return self.codec.decode(self.at(slots))
+
+    def rows(self, slots) -> Rows:
+        """What products are taken of, for slots (n,)."""
+        return self.codec.rows(self.at(slots))
+
+    def closeness(self, slots: np.ndarray, query: Rows) -> np.ndarray:
+        """Closeness of slots (n,) to one row of a query, (n,) float32, up to a constant of the query."""
+        return self.rows(slots).closeness(query)[:, 0]
+
+    def against(self, queries: Rows, slots: np.ndarray) -> np.ndarray:
+        """Closeness of each of queries (q,) to slots (n,), ascending: (q, n) float32."""
+        if self._plain and len(slots) * 4 > self.top * 3:  # a few products too many are cheaper than a copy
+            values = queries.closeness(self.rows(slice(self.top)))
+            return values if len(slots) == self.top else values[:, slots]
+        if self._plain:
+            return queries.closeness(self.rows(slots))
+        values = np.empty((len(queries), len(slots)), np.float32)
+        for start in range(0, len(slots), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            values[:, part] = queries.closeness(self.rows(slots[part]))
+        return values
+
+    def scores(self, slots: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """Scores of slots (n,) for a prepared query (dim,), (n,) float32."""
+        return self.codec.scores(self.at(slots), query)
 
     def live(self) -> np.ndarray:
         """Slots in use, ascending, (n,) int64."""
@@ -75,10 +121,10 @@ class VectorTable:
         slots = np.concatenate((free, np.arange(self.top, self.top + len(ids) - len(free))))
         self.top = max(self.top, int(slots[-1]) + 1)
         self._reserve(self.top)
+        codes = self.encode(rows)
         self.ids[slots] = ids
-        self.vectors[slots] = rows
-        if self.halves is not None:
-            self.halves[slots] = self.metric.halves(rows)
+        for name, array in self.codes.items():
+            array[slots] = codes[name]
         self._slots.update(zip(ids.tolist(), slots.tolist(), strict=True))
         self._touch(slots)
         return slots
@@ -88,48 +134,56 @@ class VectorTable:
         for id in self.ids[slots].tolist():
             del self._slots[id]
         self.ids[slots] = -1
-        self.vectors[slots] = 0
-        if self.halves is not None:
-            self.halves[slots] = 0
+        for array in self.codes.values():
+            array[slots] = 0
         self._touch(slots)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The arrays that have a row for each slot, under the names of their attributes."""
-        return {name: array for name in ("ids", "vectors", "halves") if (array := getattr(self, name)) is not None}
+        """The arrays that have a row for each slot."""
+        return {"ids": self.ids, **self.codes}
 
     def move(self, sources: np.ndarray, targets: np.ndarray) -> None:
         """Moves what is in slots (n,) to `targets` (n,), which are free or among them."""
         left = np.setdiff1d(sources, targets)
-        for name, array in self.columns().items():
+        for array, free in ((self.ids, -1), *((array, 0) for array in self.codes.values())):
             array[targets] = array[sources]
-            array[left] = -1 if name == "ids" else 0
+            array[left] = free
         self._slots.update(zip(self.ids[targets].tolist(), targets.tolist(), strict=True))
         self._touch(np.append(sources, targets))
 
     def shrink(self) -> None:
         """Ends after the last slot in use, and gives back the memory behind it."""
         self.top = int(self.live().max(initial=-1)) + 1
-        for name, array in self.columns().items():
-            setattr(self, name, shortened(self._empty, array, self.top))
+        self.ids = shortened(self._empty, self.ids, self.top)
+        self.codes = {name: shortened(self._empty, array, self.top) for name, array in self.codes.items()}
 
-    def restore(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        """Takes over ids (top,) with -1 where free, and their prepared vectors (top, dim), of a saved index."""
+    def restore(self, ids: np.ndarray, codes: Codes) -> None:
+        """Takes over ids (top,) with -1 where free, and the codes (top, ...) of a saved index."""
         self.ids = placed(self._empty, ids)
-        self.vectors = placed(self._empty, vectors)
-        self.halves = None if self.halves is None else placed(self._empty, self.metric.halves(vectors))
+        self.codes = {name: placed(self._empty, codes[name]) for name in self.codec.fields}
         self.top = len(ids)
         self._slots = {id: slot for slot, id in enumerate(ids.tolist()) if id >= 0}
+
+    def learn(self, rows: np.ndarray) -> None:
+        """Fits the codec to the prepared vectors (n, dim) that come first, if these are the first."""
+        if not self._slots and self.codec.learned:
+            self.codec.learn(rows)
+            for name in self.codec.learned:
+                self.ledger.touch_name(f"learned/{name}")
+
+    def reserve(self, count: int) -> None:
+        """Makes room for so many more ids, so that many small additions need no more of it than one."""
+        free = self.top - len(self._slots)
+        self._reserve(self.top + max(0, count - free))
 
     def _reserve(self, capacity: int) -> None:
         capacity = capacity if capacity <= len(self.ids) else max(capacity, 64)
         self.ids = grown(self._empty, self.ids, capacity, -1)
-        self.vectors = grown(self._empty, self.vectors, capacity, 0)
-        if self.halves is not None:
-            self.halves = grown(self._empty, self.halves, capacity, 0)
+        self.codes = {name: grown(self._empty, array, capacity, 0) for name, array in self.codes.items()}
 
     def _touch(self, slots: np.ndarray) -> None:
         self.ledger.touch("ids", slots)
-        self.ledger.touch("vectors", slots)
+        self.ledger.touch(self.codec.part, slots)
 
 
 def read_ids(ids) -> np.ndarray:

@@ -72,7 +72,7 @@ class KernelIndex:
         given, touched = room.at_least("slots", len(slots), np.int32), room.at_least("touched", runs, np.uint8)
         given[: len(slots)] = slots
         touched[:] = 0
-        arrays = (given, table.vectors, table.halves, graph.parent, touched, *self._linked())
+        arrays = (given, table.codes["vectors"], table.codes.get("halves"), graph.parent, touched, *self._linked())
         shape = (min(ef, table.top), graph.ground.width, len(graph.towers.links), graph.m, RUN, runs, entry)
         self._insert.run(arrays, (len(slots), table.top, table.metric.dim, *shape))
         return np.flatnonzero(touched)
@@ -84,7 +84,7 @@ class KernelIndex:
         dead, touched, uppers = (room.at_least(name, size, np.uint8) for name, size in sizes.items())
         dead[:] = touched[:] = uppers[:] = 0
         dead[slots] = 1
-        arrays = (dead, table.vectors, table.halves, graph.parent, touched, uppers, *self._linked()[:-1])
+        arrays = (dead, table.codes["vectors"], table.codes.get("halves"), graph.parent, touched, uppers, *self._linked()[:-1])
         shape = (graph.ground.width, len(graph.towers.links), graph.m, RUN, runs)
         self._unlink.run(arrays, (table.top, table.metric.dim, ef, *shape))
         return np.flatnonzero(touched), np.flatnonzero(uppers[1:]) + 1
@@ -106,7 +106,7 @@ class KernelIndex:
         room.rows[...] = queries
         try:
             call.run(
-                (room.queries, table.vectors, table.halves, table.ids, mask, room.found, room.scores, *arrays),
+                (room.queries, table.codes["vectors"], table.codes.get("halves"), table.ids, mask, room.found, room.scores, *arrays),
                 (len(queries), table.top, table.metric.dim, k, self._metric, *numbers),
             )
         except OperandError:

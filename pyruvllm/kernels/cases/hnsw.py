@@ -57,9 +57,9 @@ def grown(rng, size, metric, whole=True):
 def arrays(index):
     table, graph = index._table, index._graph
     return {
-        "vectors": table.vectors, "halves": table.halves, "levels": graph.levels, "ground": graph.ground.links, "first": graph.towers.first,
-        "upper": graph.towers.links, "top": len(table.ids), "dim": index.dim, "width": 2 * index.M, "rows": len(graph.towers.links),
-        "m": index.M, "entry": graph.entry,
+        "vectors": table.codes["vectors"], "halves": table.codes.get("halves"), "levels": graph.levels, "ground": graph.ground.links,
+        "first": graph.towers.first, "upper": graph.towers.links, "top": len(table.ids), "dim": index.dim, "width": 2 * index.M,
+        "rows": len(graph.towers.links), "m": index.M, "entry": graph.entry,
     }  # fmt: skip
 
 

@@ -10,12 +10,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from hnsw_pure.codec import Float32
 from hnsw_pure.errors import NonFiniteError, ZeroVectorError
 from hnsw_pure.graph import Graph
 from hnsw_pure.insert import connect, scan
 from hnsw_pure.metric import METRICS, Metric
 from hnsw_pure.repair import unlink
 from hnsw_pure.search import Visited, beam, descend
+from hnsw_pure.table import VectorTable
 
 from ...errors import OperandError
 
@@ -99,19 +101,18 @@ def hnsw_insert(slots, vectors, halves, levels, ground, parent, first, upper, to
     if entry >= top or (entry >= 0 and levels[entry] < 0):
         raise OperandError(f"hnsw_insert: entry {entry} is no node of {top}")
     graph = _graph(m, top, width, rows, levels, parent, ground, first, upper, touched, np.zeros(128, np.uint8), run)
-    table = SimpleNamespace(vectors=_rows(vectors, top, dim), halves=halves, top=top, ids=levels)
+    table = _table(vectors, halves, top, dim)
     met = Visited()
     linked = levels >= 0
     linked[slots] = False
     parent[slots] = -1
     touched[slots // run] = 1
     for slot in slots:
-        query = table.vectors[slot]
+        query = table.rows(slot[None])
         if entry >= 0:
             graph.entry = entry
             graph.keep_layers(int(levels[entry]))
             near, values = beam(graph.ground, table, query, descend(graph, table, query), ef, met)
-            values = values if halves is None else values - halves[slot]
             graph.keep_layers(int(levels[slot]))
             connect(graph, table, 0, slot[None], near[None], values[None], ef)
         for level in range(int(levels[slot]), 0, -1):
@@ -129,7 +130,13 @@ def hnsw_unlink(dead, vectors, halves, levels, ground, parent, first, upper, tou
     if (levels[slots] < 0).any():
         raise OperandError("hnsw_unlink: dead names slots that are not in the graph")
     touched[slots // run] = 1
-    unlink(graph, SimpleNamespace(vectors=_rows(vectors, top, dim), halves=halves), slots, ef)
+    unlink(graph, _table(vectors, halves, top, dim), slots, ef)
+
+
+def _table(vectors, halves, top: int, dim: int) -> VectorTable:
+    """A table of hnsw_pure whose vectors are these."""
+    codes = {"vectors": _rows(vectors, top, dim)} | ({} if halves is None else {"halves": halves[:top]})
+    return VectorTable.over(Float32(Metric("ip" if halves is None else "l2", dim)), codes, top)
 
 
 def _graph(m: int, top: int, width: int, rows: int, levels, parent, ground, first, upper, touched, uppers, run: int) -> Graph:

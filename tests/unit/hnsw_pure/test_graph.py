@@ -88,12 +88,12 @@ def test_neighbours_are_chosen_as_algorithm_4_says():
     index, vectors = built(400)
     table = index._table
     node, near = 0, np.arange(1, 400)
-    values = table.vectors[near] @ table.vectors[node]
+    values = table.decode(near) @ table.decode(node)
     order = np.argsort(-values)
     near, values = near[order], values[order]
     expected: list[int] = []
     for position, candidate in enumerate(near):  # the paper's loop, a candidate at a time
-        to_chosen = [table.vectors[candidate] @ table.vectors[near[other]] for other in expected]
+        to_chosen = [table.decode(candidate) @ table.decode(near[other]) for other in expected]
         if len(expected) < 12 and all(values[position] > value for value in to_chosen):
             expected.append(position)
     assert diverse(table, near, values, 12).tolist() == expected
