@@ -32,12 +32,16 @@ class ChunkConfig:
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """The vector index of a collection."""
+    """The vector index of a collection: a scan or a graph, whichever is cheaper by what searches cost on this machine.
+
+    Measured or not, up to ``exact_at_least`` vectors it is a scan and above ``exact_below`` a graph; equal, they are where it changes.
+    """
 
     m: int = 32
     ef_construction: int = 200
     ef_search: int = 64
-    exact_below: int = 20_000  # vectors; at and below it a scan is both exact and faster
+    exact_at_least: int = 1_000
+    exact_below: int = 20_000
     seed: int = 20260118
 
 

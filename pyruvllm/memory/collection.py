@@ -7,9 +7,10 @@ import numpy as np
 
 from hnsw_pure.accelerate import Accelerator
 
-from ..config import IndexConfig
+from ..config import Clock, IndexConfig
 from ..embed.space import Space
 from ..errors import ConfigError, SpaceError
+from .crossing import Crossing
 from .fulltext import FullText
 from .index import VectorIndex
 
@@ -30,9 +31,18 @@ class Change:
 class Collection:
     """``space`` is None until something was written to it; then vectors of another space are refused."""
 
-    def __init__(self, name: str, space: str | None, dimension: int, config: IndexConfig, accelerator: Accelerator | None = None):
+    def __init__(
+        self,
+        name: str,
+        space: str | None,
+        dimension: int,
+        config: IndexConfig,
+        clock: Clock,
+        crossing: Crossing | None = None,
+        accelerator: Accelerator | None = None,
+    ):
         self.name, self.space, self.dimension = name, space, dimension
-        self.index = VectorIndex(dimension, config, accelerator)
+        self.index = VectorIndex(dimension, config, clock, crossing, accelerator)
         self.fulltext = FullText()
         self.vectors, self.checksum = 0, 0  # of the rows that the index stands for
 

@@ -66,9 +66,7 @@ def recall(records: Records, graph: Graph, collections: Sequence[Collection], qu
     return _hits(records, best, scores, text, near, terms, gifts)
 
 
-def _matches(
-    collections: Sequence[Collection], question: Question, query: fulltext.Query
-) -> tuple[list[fulltext.Matches], float]:
+def _matches(collections: Sequence[Collection], question: Question, query: fulltext.Query) -> tuple[list[fulltext.Matches], float]:
     """What shares a word with the query in each collection, and the most that BM25 could be."""
     if not query.terms:
         return [], 0.0
@@ -153,11 +151,9 @@ def _complete(
     candidates: Sequence[int],
 ) -> tuple[Found, Found]:
     """Adds the BM25 and the cosine of candidates that only the other side brought; they get no rank by it."""
-    bare = np.array([number for number in candidates if number not in near.scores], np.int64)
-    if len(bare):
-        parts = [collection.index.search(vector, len(bare), bare) for collection in collections]
-        more = {number: score for ids, scores in parts for number, score in zip(ids.tolist(), scores.tolist(), strict=True)}
-        near = Found(near.ranked, near.scores | more)
+    bare = [number for number in candidates if number not in near.scores]
+    for collection in collections if bare else ():
+        near = Found(near.ranked, near.scores | collection.index.cosines(vector, bare))
     bare = np.array([number for number in candidates if number not in text.scores], np.int64)
     if len(bare):
         found = dict(text.scores)

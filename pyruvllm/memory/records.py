@@ -70,11 +70,7 @@ class Records:
     def insert(self, rows: Sequence[Row]) -> None:
         self._driver.executemany(
             f"INSERT INTO records (number, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (row.number, r.id, r.collection, r.text, dump(r.metadata), r.created_at, r.updated_at)
-                for row in rows
-                for r in (row.record,)
-            ],
+            [(row.number, r.id, r.collection, r.text, dump(r.metadata), r.created_at, r.updated_at) for row in rows for r in (row.record,)],
         )
         self._driver.executemany("INSERT INTO postings (number, terms) VALUES (?, ?)", [(row.number, row.words) for row in rows])
         self.write_vectors([(row.number, row.vector) for row in rows if row.vector is not None])

@@ -33,9 +33,7 @@ class SavedIndexes:
             "INSERT OR REPLACE INTO index_segments (collection, name, content) VALUES (?, ?, ?)",
             [(name, segment, content) for segment, content in written.items()],
         )
-        self._driver.executemany(
-            "DELETE FROM index_segments WHERE collection = ? AND name = ?", [(name, segment) for segment in removed]
-        )
+        self._driver.executemany("DELETE FROM index_segments WHERE collection = ? AND name = ?", [(name, segment) for segment in removed])
         self._driver.execute(
             "INSERT OR REPLACE INTO index_states (collection, space, count, checksum) VALUES (?, ?, ?, ?)",
             [name, collection.space, collection.vectors, collection.checksum],

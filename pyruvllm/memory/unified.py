@@ -21,6 +21,7 @@ from ..storage.driver import Driver
 from ..types import Draft, Hit, Metadata, Record
 from . import fulltext, upkeep
 from .collection import Change, Collection, check_space, check_text, check_vector
+from .crossing import SAMPLES, Crossing
 from .filters import compile_filter
 from .graph import Graph
 from .recall import Question, recall
@@ -41,10 +42,12 @@ class UnifiedMemory:
         self.records = Records(driver)
         self.graph = Graph(driver, config.clock)
         self.saved = SavedIndexes(driver, self.records)
+        self.crossing = Crossing(config.index)
         self._collections: dict[str, Collection] = {}
         self._pending: list[Change] = []  # of the open transaction
         self._depth = 0
         self._growth: asyncio.Task[None] | None = None
+        self._searches = 0
         self.before_flush: Callable[[], None] | None = None  # writes what is worth keeping but no flush of its own
 
     @classmethod
@@ -103,8 +106,12 @@ class UnifiedMemory:
         if not isinstance(name, str) or not name:
             raise ConfigError(f"a collection has a name, not {name!r}")
         if name not in self._collections:
-            self._collections[name] = Collection(name, None, self.embedder.space.dimension, self.config.index, self.accelerator)
+            self._collections[name] = self.new_collection(name, None, self.embedder.space.dimension)
         return self._collections[name]
+
+    def new_collection(self, name: str, space: str | None, dimension: int) -> Collection:
+        """An empty one that this memory does not have yet."""
+        return Collection(name, space, dimension, self.config.index, self.clock, self.crossing, self.accelerator)
 
     # Writing
 
@@ -204,9 +211,7 @@ class UnifiedMemory:
         rows = self.driver.query("SELECT space FROM collections WHERE name = ?", [name])
         return str(rows[0][0]) if rows else None
 
-    def revise(
-        self, id: str, *, text: str | None = None, vector: np.ndarray | None = None, metadata: Metadata | None = None
-    ) -> Record:
+    def revise(self, id: str, *, text: str | None = None, vector: np.ndarray | None = None, metadata: Metadata | None = None) -> Record:
         """Replaces what is given. A text alone keeps the vector: the caller says that it still fits; ``update`` makes a new one.
 
         Raises NotFoundError, SpaceError, ConfigError.
@@ -248,9 +253,7 @@ class UnifiedMemory:
             ]
         return len(ids)
 
-    async def add(
-        self, collection: str, drafts: Sequence[Draft | str] | Draft | str, *, progress: Progress | None = None
-    ) -> list[Record]:
+    async def add(self, collection: str, drafts: Sequence[Draft | str] | Draft | str, *, progress: Progress | None = None) -> list[Record]:
         """Embeds what has no vector, writes all in one transaction, durable on return. Cancelled or failed: nothing was written.
 
         Raises what ``put`` raises, and EmbeddingError.
@@ -371,6 +374,9 @@ class UnifiedMemory:
             return []
         allowed = None if condition[0] == "1" else np.concatenate([self.records.matching(name, condition) for name in names])
         gone = frozenset(change.number for change in self._pending if change.gone)
+        self._searches += 1
+        if self._searches % SAMPLES == 0:  # by then something new is known about what searches cost
+            self._start_growth()
         return recall(self.records, self.graph, chosen, Question(text, vector, int(k), allowed, gone))
 
     async def reembed(self, collection: str, progress: Progress | None = None) -> int:
@@ -380,10 +386,10 @@ class UnifiedMemory:
     def _start_growth(self) -> None:
         """Lets an index that has outgrown the scan grow into HNSW behind what goes on, where an event loop runs."""
         running = self._growth is not None and not self._growth.done()
-        if running or not self.writable or not any(collection.index.outgrown for collection in self._collections.values()):
+        if running or not self.writable or upkeep.due(self) is None:
             return
         try:
-            self._growth = asyncio.get_running_loop().create_task(upkeep.grow(self))
+            self._growth = asyncio.get_running_loop().create_task(upkeep.tend(self))
         except RuntimeError:  # none runs: the next open or write that finds one starts it
             self._growth = None
 

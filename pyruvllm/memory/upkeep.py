@@ -21,7 +21,7 @@ SLICE = 32  # texts embedded between two calls of progress
 
 def load(memory: "UnifiedMemory", name: str, space: str, dimension: int) -> Collection:
     """A collection with the indexes that its rows say."""
-    collection = Collection(name, space, dimension, memory.config.index, memory.accelerator)
+    collection = memory.new_collection(name, space, dimension)
     collection.vectors, collection.checksum = memory.records.fingerprint(name)
 
     def fetch(numbers: np.ndarray) -> np.ndarray:
@@ -37,18 +37,34 @@ def load(memory: "UnifiedMemory", name: str, space: str, dimension: int) -> Coll
     return collection
 
 
-async def grow(memory: "UnifiedMemory") -> None:
-    """Turns every collection that has outgrown the scan into HNSW, a slice at a time, and saves it."""
-    while outgrown := next((each for each in memory.collections() if each.index.outgrown), None):
-        if outgrown.index.grow():
+def due(memory: "UnifiedMemory") -> Collection | None:
+    """A collection whose index should become another kind."""
+    return next((each for each in memory.collections() if each.index.outgrown or each.index.shrunk or each.index.growth), None)
+
+
+async def tend(memory: "UnifiedMemory") -> None:
+    """Turns every collection that has outgrown the scan into HNSW, a slice at a time, and what has shrunk back, and saves it."""
+    while collection := due(memory):
+        index, changed = collection.index, False
+        if index.kind == "exact" and not index.outgrown:
+            log.info("the index of %r stays a scan: over %d vectors a walk is no faster here", collection.name, len(index))
+            index.give_up()
+        elif index.kind == "exact" and index.grow():
             await asyncio.sleep(0)
-        elif not memory.busy:
-            outgrown.index.take_over()
+        elif memory.busy:
+            await asyncio.sleep(0)
+        elif index.shrunk:
+            index.retreat()
+            changed = True
+        else:
+            index.take_over()
+            changed = True
+        if changed:
             with memory.driver.transaction():
-                memory.saved.drop(outgrown.name)
-                memory.saved.write(outgrown)
-            outgrown.index.mark_saved()
-            log.info("the index of %r is HNSW now, over %d vectors", outgrown.name, len(outgrown.index))
+                memory.saved.drop(collection.name)
+                memory.saved.write(collection)
+            index.mark_saved()
+            log.info("the index of %r is %s now, over %d vectors", collection.name, index.kind, len(index))
     await memory.flush()
 
 

@@ -120,9 +120,7 @@ class WitnessLog:
         test, values = _matching(where)
         return int(self.memory.driver.query(f"SELECT count(*) FROM witness AS w WHERE {test}", values)[0][0])  # type: ignore[arg-type]
 
-    async def search(
-        self, query: str | np.ndarray, k: int = 10, where: Mapping[str, Any] | None = None
-    ) -> "list[WitnessEntry]":
+    async def search(self, query: str | np.ndarray, k: int = 10, where: Mapping[str, Any] | None = None) -> "list[WitnessEntry]":
         """Entries whose query is like this text or vector, best first: "errors similar to this one". FilterError."""
         self._store_waiting()
         hits = await self.memory.search(query, k, where=where, collections=(COLLECTION,))
