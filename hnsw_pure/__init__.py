@@ -23,6 +23,7 @@ from .errors import (
     UnknownIdError,
     ZeroVectorError,
 )
+from .explain import Explanation
 from .index import HNSW
 from .segments import Changes
 from .statistics import LayerStatistics, Statistics
@@ -35,6 +36,7 @@ __all__ = [
     "DimensionError",
     "DuplicateIdError",
     "EfError",
+    "Explanation",
     "HNSWError",
     "InvalidIdError",
     "LayerStatistics",

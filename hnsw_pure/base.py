@@ -12,6 +12,7 @@ from . import segments as seg
 from .accelerate import Accelerator, BoundIndex
 from .codec import codec as codec_named
 from .errors import CorruptSegmentError, DimensionError, EfError, ParameterError, SegmentError
+from .explain import Explanation, Step
 from .metric import Metric
 from .rescore import Originals, fetch, rescored
 from .statistics import Statistics
@@ -227,6 +228,17 @@ class VectorIndex:
                 return SearchResult(found.ids[within][None], found.scores[within][None])
             k = min(4 * k, len(self))
 
+    def explain(self, query, k: int = 10, ef: int | None = None, where: Where | None = None) -> Explanation:
+        """How a search for one query (dim,) goes; as `search`. The walk it tells of is the one in numpy."""
+        found = self.search(query, k, ef, where)
+        if len(found.ids) != 1:
+            raise DimensionError(f"one query is explained at a time, not {len(found.ids)}")
+        hits = found.ids[0] >= 0
+        rows = self._metric.rows(query, "queries")
+        prepared = self._metric.prepare(rows, self._metric.squares(rows, "queries"))[0]
+        told = self._explain(prepared, max(ef or self._ef(), k), None if where is None else self._table.allowed(where))
+        return Explanation(*told, found.ids[0][hits], found.scores[0][hits])
+
     def statistics(self) -> Statistics:
         """What it is made of, counted."""
         return Statistics(len(self), self._table.top - len(self), self._bytes())
@@ -316,6 +328,11 @@ class VectorIndex:
 
     def _drop(self, slots: np.ndarray) -> None:
         self._table.wipe(slots)
+
+    def _explain(self, query: np.ndarray, ef: int, allowed: np.ndarray | None) -> tuple[str, tuple[Step, ...], int, int]:
+        """For a prepared query (dim,): why it goes as it does, steps of a descent, turns and vectors looked at on the ground."""
+        among = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        return f"An exact scan: of {len(self)} vectors {among} are allowed.", (), 0, among
 
     def _bytes(self) -> dict[str, int]:
         """Bytes of each array, by name."""

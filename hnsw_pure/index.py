@@ -15,6 +15,7 @@ from .accelerate import Accelerator, BoundIndex
 from .base import VectorIndex
 from .brute import rank, scan
 from .errors import CorruptSegmentError, ParameterError
+from .explain import Step, walked
 from .graph import Graph
 from .insert import link
 from .repair import unlink
@@ -147,6 +148,13 @@ class HNSW(VectorIndex):
         members = [np.flatnonzero(graph.levels >= level) for level in range(len(graph.layers))]
         layers = [layer_statistics(layer, on_it) for layer, on_it in zip(graph.layers, members, strict=True)]
         return replace(super().statistics(), layers=tuple(layers), reachable=reachable_share(graph))
+
+    def _explain(self, query: np.ndarray, ef: int, allowed: np.ndarray | None) -> tuple[str, tuple[Step, ...], int, int]:
+        among = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        if not among or (allowed is not None and self._scans(among, ef)):
+            return super()._explain(query, ef, allowed)
+        why = f"A walk that keeps {ef} in sight: of {len(self)} vectors {among} are allowed."
+        return why, *walked(self._graph, self._table, query, ef, allowed)
 
     def _bytes(self) -> dict[str, int]:
         graph, towers = self._graph, self._graph.towers

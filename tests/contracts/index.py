@@ -335,6 +335,27 @@ class IndexContract:
         empty = self.make(4).statistics()
         assert empty.vectors == empty.free == 0 and "0 vectors" in str(empty)
 
+    def test_explains_the_way_of_a_search(self):
+        index, held, queries = self.filled()
+        told, found = index.explain(queries[0], 5, ef=40), index.search(queries[0], 5, ef=40)
+        assert told.ids.tolist() == found.ids[0].tolist() and told.scores.tolist() == found.scores[0].tolist()
+        assert 5 <= told.looked_at <= len(held)
+        for step in told.steps:
+            np.testing.assert_allclose(step.score, true_scores(held[step.id][None], queries[0], "cosine")[0], atol=1e-4)
+        if told.steps:
+            assert "A walk that keeps 40 in sight: of 300 vectors 300 are allowed." in str(told)
+            layers = [step.layer for step in told.steps]
+            assert layers == sorted(layers, reverse=True) and told.turns > 1
+            scores = [step.score for step in told.steps]
+            assert all(later >= former - 1e-6 for former, later in zip(scores, scores[1:], strict=False))
+        assert f"1. id {found.ids[0, 0]}, score {found.scores[0, 0]:.4f}" in str(told)
+        few = index.explain(queries[0], 5, where=list(held)[:3])
+        assert (few.looked_at, few.steps, len(few.ids)) == (3, (), 3)
+        assert "An exact scan: of 300 vectors 3 are allowed." in str(few)
+        with pytest.raises(hnsw_pure.DimensionError, match="one query is explained at a time, not 8"):
+            index.explain(queries)
+        assert self.make(4).explain(np.ones(4)).looked_at == 0
+
     def test_equal_vectors(self):
         index = self.make(8)
         index.add(np.arange(200), np.ones((200, 8)))
