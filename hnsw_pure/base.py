@@ -123,6 +123,18 @@ class VectorIndex:
                 self._drop(slots)
             raise
 
+    def expect(self, count: int, sample=None) -> None:
+        """Makes room for `count` more vectors, and fits the codec of an index that is empty to a sample (n, dim) of them.
+
+        `add` does both for its own; this is for vectors that will come a few at a time. Raises ParameterError, and what `add` does.
+        """
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+            raise ParameterError(f"count is {count!r}; it is an integer of at least 0")
+        if sample is not None and len(sample):
+            rows, squares = self._metric.read(sample[:_SAMPLE], "the sample")
+            self._table.learn(self._metric.prepare(rows, squares))
+        self._table.reserve(int(count))
+
     def update(self, ids, vectors) -> None:
         """Gives ids (n,) that are held other vectors (n, dim): all of them or, on an error, none.
 

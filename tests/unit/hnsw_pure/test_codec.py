@@ -190,3 +190,20 @@ def test_few_vectors_teach_no_centre_and_the_first_ones_at_once_do(source):
     held = many._codec.centre.copy()
     many.add([5000], source[0][2500:2501])
     assert (many._codec.centre == held).all()
+
+
+@pytest.mark.parametrize("name", ["float32", "int8", "bit1"])
+def test_what_is_expected_makes_a_few_at_a_time_as_good_as_all_at_once(source, name):
+    base, _ = source
+    ids = np.arange(300)
+    whole, sliced = BruteForce(96, codec=name), BruteForce(96, codec=name)
+    whole.add(ids, base[:300])
+    sliced.expect(300, base[:300])
+    for start in range(0, 300, 60):
+        sliced.add(ids[start : start + 60], base[start : start + 60])
+    one, other = whole.segments(), sliced.segments()
+    assert one.keys() == other.keys() and all(one[part] == other[part] for part in one)
+    with pytest.raises(ParameterError):
+        sliced.expect(-1)
+    with pytest.raises(DimensionError):
+        sliced.expect(5, base[:3, :7])
