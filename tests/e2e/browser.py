@@ -12,6 +12,7 @@ import serve  # noqa: E402
 
 DIST = ROOT / "web" / "dist"
 FLAGS = list(browsers.FLAGS)
+HEADERS = serve.HEADERS  # of every answer
 
 
 def chromium() -> str:
