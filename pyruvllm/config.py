@@ -4,7 +4,10 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from .errors import ConfigError
+
 DIMENSION = 768  # of every embedding, whatever model made it
+CODECS = ("auto", "float32", "int8", "bit1")  # "auto": whatever searches fastest here
 
 
 class Clock:
@@ -35,6 +38,7 @@ class IndexConfig:
     """The vector index of a collection: a scan or a graph, whichever is cheaper by what searches cost on this machine.
 
     Measured or not, up to ``exact_at_least`` vectors it is a scan and above ``exact_below`` a graph; equal, they are where it changes.
+    ``codec`` is how a graph keeps vectors, of collections that are made from now on: a scan has them as float32.
     """
 
     m: int = 32
@@ -42,7 +46,12 @@ class IndexConfig:
     ef_search: int = 64
     exact_at_least: int = 1_000
     exact_below: int = 20_000
+    codec: str = "auto"  # one of CODECS
     seed: int = 20260118
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS:
+            raise ConfigError(f"codec is {self.codec!r}; one of {', '.join(CODECS)} would be right")
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hnsw_pure.accelerate import Accelerator
-
-from ..config import Clock, IndexConfig
 from ..embed.space import Space
 from ..errors import ConfigError, SpaceError
-from .crossing import Crossing
 from .fulltext import FullText
 from .index import VectorIndex
 
@@ -31,18 +27,8 @@ class Change:
 class Collection:
     """``space`` is None until something was written to it; then vectors of another space are refused."""
 
-    def __init__(
-        self,
-        name: str,
-        space: str | None,
-        dimension: int,
-        config: IndexConfig,
-        clock: Clock,
-        crossing: Crossing | None = None,
-        accelerator: Accelerator | None = None,
-    ):
-        self.name, self.space, self.dimension = name, space, dimension
-        self.index = VectorIndex(dimension, config, clock, crossing, accelerator)
+    def __init__(self, name: str, space: str | None, dimension: int, index: VectorIndex):
+        self.name, self.space, self.dimension, self.index = name, space, dimension, index
         self.fulltext = FullText()
         self.vectors, self.checksum = 0, 0  # of the rows that the index stands for
 

@@ -131,6 +131,17 @@ class Records:
         rows = self._driver.query(sql, [json.dumps([int(number) for number in numbers])])
         return np.array([row[0] for row in rows], np.int64), from_blobs([row[1] for row in rows], dimension)
 
+    def originals(self, numbers: np.ndarray, dimension: int) -> np.ndarray:
+        """The vectors of numbers (n,) in their order, (n, dimension) float32; ones for a number that has none."""
+        found, vectors = self.vectors_of(numbers.tolist(), dimension)
+        places = np.searchsorted(found, numbers)
+        if len(found) == len(numbers):
+            return vectors[places]
+        rows = np.ones((len(numbers), dimension), np.float32)
+        there = np.isin(numbers, found)
+        rows[there] = vectors[places[there]]
+        return rows
+
     def shown(self, numbers: Sequence[int]) -> dict[int, tuple[Value, ...]]:
         """number -> (id, collection, text, metadata as JSON); numbers that are not there are left out."""
         sql = "SELECT r.number, r.id, r.collection, r.text, r.metadata FROM json_each(?) AS j JOIN records AS r ON r.number = j.value"

@@ -4,6 +4,7 @@ The tables are the truth. The indexes in memory are made of them at open, follow
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,9 +25,12 @@ from .collection import Change, Collection, check_space, check_text, check_vecto
 from .crossing import SAMPLES, Crossing
 from .filters import compile_filter
 from .graph import Graph
+from .index import VectorIndex
 from .recall import Question, recall
 from .records import Records, Row, checksum, dump, to_blob
 from .segments import SavedIndexes
+
+log = logging.getLogger("pyruvllm.memory")
 
 Progress = Callable[[int, int], None]  # (done, total)
 Mode = Literal["hybrid", "vector", "text"]
@@ -41,7 +45,7 @@ class UnifiedMemory:
         self.accelerator = accelerator  # of the vector indexes
         self.records = Records(driver)
         self.graph = Graph(driver, config.clock)
-        self.saved = SavedIndexes(driver, self.records)
+        self.saved = SavedIndexes(driver)
         self.crossing = Crossing(config.index)
         self._collections: dict[str, Collection] = {}
         self._pending: list[Change] = []  # of the open transaction
@@ -69,24 +73,25 @@ class UnifiedMemory:
     async def reload(self, *, progress: Progress | None = None) -> None:
         """Makes the indexes anew from the tables; ``progress`` counts records."""
         await self._stop_growth()
-        rows = self.driver.query("SELECT name, space, dimension FROM collections ORDER BY name")
+        rows = self.driver.query("SELECT name, space, dimension, codec FROM collections ORDER BY name")
         counts = self.records.counts()
         done, total = 0, sum(counts.values())
         self._collections = {}
-        for name, space, dimension in rows:
-            self._collections[str(name)] = upkeep.load(self, str(name), str(space), int(dimension))  # type: ignore[arg-type]
-            done += counts.get(str(name), 0)
+        for row in rows:
+            name = str(row[0])
+            self._collections[name] = upkeep.load(self, *row)  # type: ignore[arg-type]
+            done += counts.get(name, 0)
             if progress is not None:
                 progress(done, total)
             await asyncio.sleep(0)
-        self._start_growth()
+        self.start_upkeep()
 
     def reload_collection(self, name: str) -> None:
         """The same for one collection."""
-        rows = self.driver.query("SELECT space, dimension FROM collections WHERE name = ?", [name])
+        rows = self.driver.query("SELECT name, space, dimension, codec FROM collections WHERE name = ?", [name])
         self._collections.pop(name, None)
         if rows:
-            self._collections[name] = upkeep.load(self, name, str(rows[0][0]), int(rows[0][1]))  # type: ignore[arg-type]
+            self._collections[name] = upkeep.load(self, *rows[0])  # type: ignore[arg-type]
 
     @property
     def writable(self) -> bool:
@@ -109,9 +114,18 @@ class UnifiedMemory:
             self._collections[name] = self.new_collection(name, None, self.embedder.space.dimension)
         return self._collections[name]
 
-    def new_collection(self, name: str, space: str | None, dimension: int) -> Collection:
+    def new_collection(self, name: str, space: str | None, dimension: int, codec: str | None = None) -> Collection:
         """An empty one that this memory does not have yet."""
-        return Collection(name, space, dimension, self.config.index, self.clock, self.crossing, self.accelerator)
+        index = VectorIndex(
+            dimension,
+            self.config.index,
+            self.clock,
+            codec=codec or self.config.index.codec,
+            originals=lambda numbers: self.records.originals(numbers, dimension),
+            crossing=self.crossing,
+            accelerator=self.accelerator,
+        )
+        return Collection(name, space, dimension, index)
 
     # Writing
 
@@ -120,40 +134,30 @@ class UnifiedMemory:
         """All or nothing, in the tables and in the indexes. Nests. Nothing may be awaited inside; a search inside sees no new records."""
         mark, outermost = len(self._pending), self._depth == 0
         self._depth += 1
-        ahead: list[Collection] = []  # saved indexes change before the commit that stores them
         try:
             with self.driver.transaction():
                 yield
                 if outermost:
-                    self._advance_saved(ahead)
+                    self.saved.note(change for change in self._pending if self.collection(change.collection).index.kind == "hnsw")
         except BaseException:
             del self._pending[mark:]
-            for collection in ahead:  # the rows are as before again, and so is what was saved of them
-                self.reload_collection(collection.name)
             raise
         finally:
             self._depth -= 1
         if outermost:
             changes, self._pending = self._pending, []
-            for collection in ahead:
-                collection.index.mark_saved()
-            self._apply(changes, skip={collection.name for collection in ahead})
+            self._apply(changes)
 
-    def _advance_saved(self, ahead: list[Collection]) -> None:
-        for name in sorted({change.collection for change in self._pending}):
-            collection = self.collection(name)
-            if collection.index.kind == "hnsw":
-                ahead.append(collection)
-                collection.apply(change for change in self._pending if change.collection == name)
-                self.saved.write(collection)
-
-    def _apply(self, changes: Sequence[Change], skip: set[str]) -> None:
+    def _apply(self, changes: Sequence[Change]) -> None:
         for name in dict.fromkeys(change.collection for change in changes):
             collection = self.collection(name)
             collection.space = collection.space or self._recorded(name)
-            if name not in skip:
+            try:
                 collection.apply(change for change in changes if change.collection == name)
-        self._start_growth()
+            except Exception:  # noqa: BLE001 the rows are committed, whatever became of the index
+                log.exception("the index of %r could not take in what was written: it is made anew from the rows", name)
+                self.reload_collection(name)
+        self.start_upkeep()
 
     def put(self, collection: str, drafts: Sequence[Draft]) -> list[Record]:
         """Writes records as they are: one without a vector is found by its words alone. All or none.
@@ -203,8 +207,8 @@ class UnifiedMemory:
         check_space(name, recorded, space)
         if recorded is None:
             self.driver.execute(
-                "INSERT INTO collections (name, space, dimension, created_at) VALUES (?, ?, ?, ?)",
-                [name, space.key, space.dimension, now],
+                "INSERT INTO collections (name, space, dimension, created_at, codec) VALUES (?, ?, ?, ?, ?)",
+                [name, space.key, space.dimension, now, None if self.config.index.codec == "auto" else self.config.index.codec],
             )
 
     def _recorded(self, name: str) -> str | None:
@@ -376,14 +380,22 @@ class UnifiedMemory:
         gone = frozenset(change.number for change in self._pending if change.gone)
         self._searches += 1
         if self._searches % SAMPLES == 0:  # by then something new is known about what searches cost
-            self._start_growth()
+            self.start_upkeep()
         return recall(self.records, self.graph, chosen, Question(text, vector, int(k), allowed, gone))
 
     async def reembed(self, collection: str, progress: Progress | None = None) -> int:
         """Makes the vectors of a collection anew from its texts, in the embedder's space; see ``upkeep.reembed``."""
         return await upkeep.reembed(self, collection, progress)
 
-    def _start_growth(self) -> None:
+    async def recode(self, collection: str, codec: str) -> None:
+        """Sets how the graph of a collection keeps vectors: "float32", "int8", "bit1", or "auto". Durable on return.
+
+        A graph of another codec is built from the rows behind what goes on (``grown`` waits for it); the present one answers meanwhile.
+        Raises ConfigError, NotFoundError.
+        """
+        await upkeep.recode(self, collection, codec)
+
+    def start_upkeep(self) -> None:
         """Lets an index that has outgrown the scan grow into HNSW behind what goes on, where an event loop runs."""
         running = self._growth is not None and not self._growth.done()
         if running or not self.writable or upkeep.due(self) is None:
@@ -413,10 +425,13 @@ class UnifiedMemory:
     async def close(self) -> None:
         """Flushes and gives the database back. Safe to call twice."""
         await self._stop_growth()
-        if self.before_flush is not None:
-            self.before_flush()
-            self.before_flush = None
-        await self.driver.close()
+        try:
+            upkeep.save_all(self)
+            if self.before_flush is not None:
+                self.before_flush()
+                self.before_flush = None
+        finally:
+            await self.driver.close()
 
     def stats(self) -> dict[str, Any]:
         """What is there: records and index of each collection, edges, and the database's size."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..config import CODECS
+from ..errors import ConfigError, NotFoundError
 from .collection import Collection
 from .records import from_blobs
 
@@ -19,52 +21,88 @@ Progress = Callable[[int, int], None]  # (done, total)
 SLICE = 32  # texts embedded between two calls of progress
 
 
-def load(memory: "UnifiedMemory", name: str, space: str, dimension: int) -> Collection:
+def load(memory: "UnifiedMemory", name: str, space: str, dimension: int, codec: str | None) -> Collection:
     """A collection with the indexes that its rows say."""
-    collection = memory.new_collection(name, space, dimension)
+    collection = memory.new_collection(name, space, dimension, codec)
     collection.vectors, collection.checksum = memory.records.fingerprint(name)
-
-    def fetch(numbers: np.ndarray) -> np.ndarray:
-        found, vectors = memory.records.vectors_of(numbers.tolist(), dimension)
-        return vectors[np.searchsorted(found, numbers)] if len(found) == len(numbers) else vectors  # fewer: refused by its caller
-
-    restored = memory.saved.load(collection, fetch)
-    for rows in memory.records.load(name, vectors=not restored):
+    changed = memory.saved.load(collection)
+    if changed is None and memory.writable and name in memory.saved.names():
+        with memory.driver.transaction():
+            memory.saved.drop(name)
+    for rows in memory.records.load(name, vectors=changed is None):
         collection.fulltext.add([row[0] for row in rows], [row[1] for row in rows])
         placed = [(number, blob) for number, _, blob in rows if blob is not None]
         if placed:
             collection.index.add([number for number, _ in placed], from_blobs([blob for _, blob in placed], dimension))
+    if changed:
+        collection.index.remove(changed)
+        collection.index.add(*memory.records.vectors_of(changed, dimension))
     return collection
 
 
 def due(memory: "UnifiedMemory") -> Collection | None:
-    """A collection whose index should become another kind."""
-    return next((each for each in memory.collections() if each.index.outgrown or each.index.shrunk or each.index.growth), None)
+    """A collection whose index has something to be done."""
+    for collection in memory.collections():
+        index = collection.index
+        if index.unsettled or index.outgrown or index.shrunk or index.recoded or index.growth or memory.saved.foldable(collection):
+            return collection
+    return None
 
 
 async def tend(memory: "UnifiedMemory") -> None:
-    """Turns every collection that has outgrown the scan into HNSW, a slice at a time, and what has shrunk back, and saves it."""
+    """Brings every index to what it should be, a slice at a time, and saves it."""
     while collection := due(memory):
-        index, changed = collection.index, False
-        if index.kind == "exact" and not index.outgrown:
-            log.info("the index of %r stays a scan: over %d vectors a walk is no faster here", collection.name, len(index))
-            index.give_up()
-        elif index.kind == "exact" and index.grow():
-            await asyncio.sleep(0)
-        elif memory.busy:
-            await asyncio.sleep(0)
-        elif index.shrunk:
-            index.retreat()
-            changed = True
-        else:
-            index.take_over()
-            changed = True
-        if changed:
-            with memory.driver.transaction():
-                memory.saved.drop(collection.name)
-                memory.saved.write(collection)
-            index.mark_saved()
-            log.info("the index of %r is %s now, over %d vectors", collection.name, index.kind, len(index))
+        if _step(collection):
+            save(memory, collection)
+        await asyncio.sleep(0)
+    await memory.flush()
+
+
+def _step(collection: Collection) -> bool:
+    """The next slice of work on an index; whether it is to be saved now."""
+    index = collection.index
+    if index.outgrown or index.recoded:
+        if index.grow():
+            return False
+        index.take_over()
+    elif index.growth:
+        log.info("the index of %r stays as it is: over %d vectors a walk is no faster here", collection.name, len(index))
+        index.give_up()
+        return False
+    elif index.shrunk:
+        index.retreat()
+    elif index.unsettled:
+        index.settle()
+        return False
+    if not index.stored:
+        log.info("the index of %r is %s of %s now, over %d vectors", collection.name, index.kind, index.codec, len(index))
+    return True
+
+
+def save(memory: "UnifiedMemory", collection: Collection) -> None:
+    """Writes what changed of a settled index since it was saved."""
+    with memory.driver.transaction():
+        memory.saved.write(collection)
+    collection.index.mark_saved()
+
+
+def save_all(memory: "UnifiedMemory") -> None:
+    """Saves every index that has nothing waiting, so that the next open finds it as it is."""
+    for collection in memory.collections() if memory.writable else ():
+        if memory.saved.changes.get(collection.name) and not collection.index.unsettled and not collection.index.growth:
+            save(memory, collection)
+
+
+async def recode(memory: "UnifiedMemory", name: str, codec: str) -> None:
+    """See ``UnifiedMemory.recode``."""
+    if codec not in CODECS:
+        raise ConfigError(f"codec is {codec!r}; one of {', '.join(CODECS)} would be right")
+    with memory.driver.transaction():
+        changed = memory.driver.execute("UPDATE collections SET codec = ? WHERE name = ?", [None if codec == "auto" else codec, name])
+        if not changed:
+            raise NotFoundError(f"no collection {name!r}: it is there from its first record on")
+    memory.collection(name).index.wanted = codec
+    memory.start_upkeep()
     await memory.flush()
 
 

@@ -66,7 +66,22 @@ COLLECTION_TABLES = (
     "CREATE INDEX embeddings_by_use ON embeddings (used_at)",
 )
 
+# What changed of a collection since its index was saved; ``vectors`` and ``checksum`` are by how much the sums over its rows changed.
+# A codec of NULL is for the memory to choose.
+INDEX_TABLES = (
+    """CREATE TABLE index_changes (
+        collection TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        vectors INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (collection, number)
+    ) WITHOUT ROWID""",
+    "ALTER TABLE index_states ADD COLUMN codec TEXT NOT NULL DEFAULT 'float32'",
+    "ALTER TABLE collections ADD COLUMN codec TEXT",
+)
+
 MIGRATIONS = (
     Migration(1, "collections, records, vectors, graph and stores", COLLECTION_TABLES + STORE_TABLES),
     Migration(2, "installed packs of kernels", KERNEL_TABLES),
+    Migration(3, "what a saved index has yet to take in, and how it keeps vectors", INDEX_TABLES),
 )

@@ -481,11 +481,11 @@ class LargeIndexContract:
             raise ZeroDivisionError
         assert (self.found(memory), tables(memory)) == before
 
-        def full(collection):
+        def full(changes):
             raise QuotaError("the disk is full")
 
         with monkeypatch.context() as patch:
-            patch.setattr(memory.saved, "write", full)
+            patch.setattr(memory.saved, "note", full)
             with pytest.raises(QuotaError):
                 memory.remove(["h0", "h7", "h14"])
         assert (self.found(memory), tables(memory)) == before
@@ -495,6 +495,47 @@ class LargeIndexContract:
         again = await self.reopened(open_memory)
         assert again.collection("documents").index.kind == "hnsw" and len(again.collection("documents").index) == 59
 
+    async def test_what_comes_and_goes_waits_for_no_link_and_is_right_at_once(self, open_memory):
+        memory = await self.grown(open_memory)
+        index = memory.collection("documents").index
+        memory.put("documents", hoard(40, first=60))
+        memory.remove([f"h{place}" for place in range(0, 60, 2)])
+        memory.revise("h7", vector=vector(2000))
+        assert index.kind == "hnsw" and index.unsettled > 40, "nothing was linked or taken out yet"
+        there = {f"h{place}" for place in range(1, 60, 2)} | {f"h{place}" for place in range(60, 100)}
+
+        def check():
+            assert len(index) == len(there) and set(ids(memory.search_with(None, vector(3), 100))) == there
+            assert ids(memory.search_with(None, vector(2000), 1)) == ["h7"] and ids(memory.search_with(None, vector(77), 1)) == ["h77"]
+            hits = memory.search_with(None, vector(3), 100, where={"n": {"$lt": 80}})
+            assert set(ids(hits)) == {id for id in there if int(id[1:]) < 80}
+            fused = memory.search_with("matter", vector(3), 100)
+            assert {hit.id: hit.why.similarity for hit in fused} == pytest.approx(
+                {id: float(memory.vector(id) @ vector(3)) for id in there}, abs=1e-4
+            )
+
+        check()
+        await memory.close()
+        memory = await self.reopened(open_memory)
+        index = memory.collection("documents").index
+        assert index.kind == "hnsw" and index.unsettled
+        check()
+        await memory.grown()
+        assert index.unsettled == 0
+        check()
+
+    async def test_one_that_cannot_take_in_a_write_is_made_anew(self, open_memory, monkeypatch, caplog):
+        memory = await self.grown(open_memory)
+
+        def broken(numbers, vectors):
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr(memory.collection("documents").index, "add", broken)
+        with caplog.at_level(logging.ERROR, "pyruvllm"):
+            memory.put("documents", hoard(1, first=60))
+        assert "made anew" in caplog.text
+        assert ids(memory.search_with(None, vector(60), 1)) == ["h60"] and len(memory.collection("documents").index) == 61
+
     @pytest.mark.parametrize(
         "damage",
         [
@@ -502,13 +543,17 @@ class LargeIndexContract:
             "DELETE FROM index_segments WHERE name = 'ids/0'",
             "UPDATE index_states SET checksum = checksum + 1",
             "UPDATE index_states SET space = 'other@0/768'",
+            "UPDATE index_states SET codec = 'int8'",
             "DELETE FROM vectors WHERE number = 7",
+            "UPDATE index_changes SET vectors = vectors + 1",
         ],
     )
     async def test_one_that_does_not_fit_its_rows_is_built_anew_and_said_so(self, open_memory, damage, caplog):
         memory = await self.grown(open_memory)
+        memory.put("documents", hoard(1, first=60))
         memory.driver.execute(damage)
-        await memory.close()
+        await memory.driver.flush()
+        await memory.driver.close()
         with caplog.at_level(logging.WARNING, "pyruvllm"):
             again = await self.reopened(open_memory)
         assert "built anew" in caplog.text
