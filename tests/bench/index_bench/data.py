@@ -8,11 +8,14 @@
 All vectors have length one.
 """
 
+import ast
 import gzip
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from tests.generators.clustered import Clustered
 PART = 4096  # vectors a file
 DIM = 768
 WORDS = 60  # of a passage
+PROSE = {"", ".gz", ".txt", ".md", ".rst", ".html", ".py", ".pod", *(f".{section}" for section in range(1, 9))}  # suffixes of files
 
 
 def cache() -> Path:
@@ -74,21 +78,30 @@ def write(folder: Path, name: str, base: np.ndarray, queries: np.ndarray) -> Non
 
 
 def passages() -> Iterator[str]:
-    """Different passages of some sixty words: docstrings and comments of Python's library, manuals and documents of the system."""
-    files = sorted(Path(sys.base_prefix, "lib", f"python3.{sys.version_info.minor}").rglob("*.py"))
-    files += sorted(path for folder in ("/usr/share/doc", "/usr/share/man/man1", "/usr/share/perl") for path in Path(folder).rglob("*"))
+    """Different passages of some sixty words: this system's documents and manuals, and the docstrings of every Python package on it."""
+    folders = [Path(folder) for folder in ("/usr/share/doc", "/usr/share/man", "/usr/share/perl", "/usr/share/info")]
+    folders += [Path(folder) for folder in sorted({*sys.path, sys.base_prefix}) if folder and Path(folder).is_dir()]
     seen = set()
-    for path in files:
-        try:
-            content = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes() if path.is_file() else b""
-        except OSError:
-            continue
-        words = content[:2_000_000].decode("utf-8", "ignore").split()
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        words = _prose(path).split()
         for start in range(0, len(words) - WORDS // 2, WORDS):
             text = " ".join(words[start : start + WORDS])[:600]
-            if text not in seen and sum(letter.isalpha() or letter == " " for letter in text) > 0.75 * len(text):
+            if text not in seen and sum(letter.isalpha() or letter == " " for letter in text) > 0.85 * len(text):
                 seen.add(text)
                 yield text
+
+
+def _prose(path: Path) -> str:
+    if not path.is_file() or path.suffix not in PROSE:
+        return ""
+    try:
+        content = (gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes())[:2_000_000].decode()
+        if path.suffix != ".py":
+            return re.sub(r"<[^>]*>|\\f[A-Z]|^\.\w+", " ", content, flags=re.M)
+        nodes = (node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef))
+        return "\n".join(ast.get_docstring(node) or "" for node in nodes)
+    except (OSError, EOFError, ValueError, SyntaxError, RecursionError):  # what cannot be read is no text
+        return ""
 
 
 def embedded(count: int) -> np.ndarray:
@@ -98,7 +111,7 @@ def embedded(count: int) -> np.ndarray:
     kept = cache() / "text.f16.npy"
     done = np.load(kept) if kept.exists() else np.empty((0, DIM), np.float16)
     if len(done) < count:
-        texts = sorted(passages(), key=lambda text: hashlib.sha256(text.encode()).digest())
+        texts = sorted(islice(passages(), 2 * count), key=lambda text: hashlib.sha256(text.encode()).digest())
         if len(texts) < count:
             raise SystemExit(f"this machine has {len(texts)} passages of text; {count} were asked for")
         done = np.concatenate((done, asyncio.run(_embedded(texts[len(done) : count], len(done)))))
