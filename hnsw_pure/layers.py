@@ -53,7 +53,7 @@ def renamed(array: np.ndarray, low: int, new: np.ndarray) -> np.ndarray:
     """Writes new[i] in place of low + i wherever an array (n, ...) names it. Returns the rows that changed, (n,) bool."""
     named = (array >= low) & (array < low + len(new))
     array[named] = new[array[named] - low]
-    return named.reshape(len(array), -1).any(axis=1)
+    return named.any(axis=tuple(range(1, named.ndim)))
 
 
 class Towers:

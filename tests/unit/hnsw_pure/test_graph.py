@@ -74,6 +74,15 @@ def test_entry_point_moves_when_it_is_deleted():
     assert index.search(vectors[0], 3).ids[0].tolist() == [index.ids[0], -1, -1]
 
 
+def test_compacting_without_upper_layers():
+    index = HNSW(4, seed=1)
+    index.add([1, 2], np.eye(4)[:2])
+    assert not index._graph.upper
+    index.delete([1])
+    assert index.compact() == 0
+    assert index.search(np.eye(4)[1], 1).ids.tolist() == [[2]]
+
+
 def test_levels_depend_on_id_and_seed_alone():
     index, _ = built(10)
     ids = np.random.default_rng(0).integers(0, 2**62, 5000)
