@@ -56,6 +56,5 @@ def check(operation: Operation) -> list[str]:
             lines.append(f"  if (a->{argument.name}.at % {argument.dtype.itemsize}) return FAIL(ALIGN, {position});")
     positions = {name: position for position, name in enumerate(operation.arguments)}
     for x, y in operation.apart:
-        both = f"a->{x.name}, {x.name}_bytes, a->{y.name}, {y.name}_bytes"
-        lines.append(f"  if (overlap({both})) return FAIL(OVERLAP, {positions[x.name]});")
+        lines.append(f"  if (overlap(a->{x}, {x}_bytes, a->{y}, {y}_bytes)) return FAIL(OVERLAP, {positions[x]});")
     return [*lines, "  return 0;", "}"]

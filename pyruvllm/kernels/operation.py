@@ -152,15 +152,15 @@ class Operation:
         return [argument for argument in self.arguments.values() if isinstance(argument, Operand)]
 
     @cached_property
-    def apart(self) -> list[tuple[Operand, Operand]]:
-        """Pairs that may not overlap: one is written, and the other holds whole numbers, of which some are indices.
+    def apart(self) -> list[tuple[str, str]]:
+        """Pairs of operands that may not overlap: one is written, and the other holds whole numbers, of which some are indices.
 
         What was found to be in range must not change before it is used. u8 are never indices: pages may be copied within a pool.
         """
         wholes = {each.name for each in self.operands if each.dtype.kind in "iu" and each.dtype != np.uint8}
         written = {each.name for each in self.operands if each.mode != "in"}
-        pairs = combinations(self.operands, 2)
-        return [(x, y) for x, y in pairs if (x.name in wholes and y.name in written) or (y.name in wholes and x.name in written)]
+        pairs = combinations([each.name for each in self.operands], 2)
+        return [(x, y) for x, y in pairs if (x in wholes and y in written) or (y in wholes and x in written)]
 
     @property
     def numbers(self) -> list[Number]:
@@ -189,19 +189,21 @@ class Operation:
         for position, condition in enumerate(self.conditions):
             if not condition(values):
                 raise self.error(-(CONDITION | position << 8), values)
+        needed = {}
         for position, (name, argument) in enumerate(self.arguments.items()):
             array = values.get(name)
-            if isinstance(argument, Operand) and array is not None and array.nbytes < argument.needed(values):
-                raise self.error(-(SIZE | position << 8), values)
+            if array is not None and isinstance(argument, Operand):
+                needed[name] = argument.needed(values)
+                if array.nbytes < needed[name]:
+                    raise self.error(-(SIZE | position << 8), values)
         if self.apart:
-            self._check_apart(values)
+            self._check_apart(values, needed)
 
-    def _check_apart(self, values: Mapping[str, Any]) -> None:
-        needed = {each.name: each.needed(values) for each in self.operands if values.get(each.name) is not None}
+    def _check_apart(self, values: Mapping[str, Any], needed: Mapping[str, int]) -> None:
         starts = {name: values[name].__array_interface__["data"][0] for name, size in needed.items() if size}
         for x, y in self.apart:
-            if x.name in starts and y.name in starts and -needed[y.name] < starts[y.name] - starts[x.name] < needed[x.name]:
-                raise self.error(-(OVERLAP | list(self.arguments).index(x.name) << 8), values)
+            if x in starts and y in starts and -needed[y] < starts[y] - starts[x] < needed[x]:
+                raise self.error(-(OVERLAP | list(self.arguments).index(x) << 8), values)
 
     def error(self, status: int, values: Mapping[str, Any]) -> OperandError | KernelError:
         """What a kernel's status says, in words."""
