@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,21 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"Collection({self.name!r}, space={self.space!r}, records={len(self)}, index={self.index.kind!r})"
+
+    def stats(self) -> dict[str, Any]:
+        """index: "exact" or "hnsw"; codec: how it keeps vectors; unsettled: vectors that a graph has yet to take in or let go;
+        growing: (done, of how many) of a graph that is being built, or None; crossing: above how many vectors a graph is faster here.
+        """
+        index = self.index
+        return {
+            "vectors": self.vectors,
+            "space": self.space,
+            "index": index.kind,
+            "codec": index.codec,
+            "unsettled": index.unsettled,
+            "growing": index.growth,
+            "crossing": index.crossing.at(),
+        }
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Brings the indexes up to date. Of several changes of one record the last counts."""

@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from hnsw_pure import HNSW, BruteForce, CorruptSegmentError
+from hnsw_pure import HNSW, BruteForce, CorruptSegmentError, Explanation, Statistics
 from hnsw_pure.accelerate import Accelerator
 
 from ..config import Clock, IndexConfig
@@ -143,6 +143,23 @@ class VectorIndex:
             order = np.lexsort((numbers, -cosines))[:k]
             numbers, cosines = numbers[order], cosines[order]
         return numbers, cosines
+
+    def within(self, vector: np.ndarray, score: float, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """All whose cosine is at least ``score``, as far as a search finds them; else as ``search``."""
+        found = [self._current.search_range(vector, score, where=self._passed(allowed))]
+        if self._fresh is not None:
+            found.append(self._fresh.search_range(vector, score, where=allowed))
+        numbers, cosines = (np.concatenate(parts) for parts in zip(*((each.ids[0], each.scores[0]) for each in found), strict=True))
+        order = np.lexsort((numbers, -cosines))
+        return numbers[order], cosines[order]
+
+    def explain(self, vector: np.ndarray, k: int) -> Explanation:
+        """How a search for a vector (dimension,) goes, in numbers of records. What a graph has not taken in yet is left out."""
+        return self._current.explain(vector, k, max(k, self.config.ef_search), self._passed(None))
+
+    def statistics(self) -> Statistics:
+        """What the index is made of, without what a graph has not taken in yet."""
+        return self._current.statistics()
 
     def _passed(self, allowed: np.ndarray | None) -> np.ndarray | Callable[[np.ndarray], np.ndarray] | None:
         """The filter on the graph: what is gone does not pass."""

@@ -7,9 +7,13 @@ cosines are of one space, so that hits merge by score.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from hnsw_pure import diversify
+
+from ..config import DIMENSION
 from ..types import Hit, Why
 from . import fulltext
 from .collection import Collection
@@ -25,13 +29,14 @@ PRECEDES = "stands before a passage that matches"
 
 @dataclass(frozen=True)
 class Question:
-    """What to look for. ``allowed`` are the numbers that pass the filter, None for all; ``gone`` are deleted in an open transaction."""
+    """What to look for. ``allowed`` are the numbers that pass the filter, None for all; ``gone`` are no hits."""
 
     text: str | None  # None: no words are looked up
     vector: np.ndarray | None  # (dimension,) float32; None: no vectors are looked up
     k: int
     allowed: np.ndarray | None = None  # (n,) int64
     gone: frozenset[int] = frozenset()
+    diversity: float = 0.0  # 0: the best hits; up to 1: hits that are unlike each other
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,10 @@ class Found:
     ranked: list[int]
     scores: dict[int, float]
 
-    def rank(self, number: int) -> int | None:
-        return self.ranked.index(number) + 1 if number in self.ranked else None
+    @cached_property
+    def ranks(self) -> dict[int, int]:
+        """Of those ranked, from 1."""
+        return {number: place for place, number in enumerate(self.ranked, 1)}
 
 
 NOTHING = Found([], {})
@@ -61,9 +68,41 @@ def recall(records: Records, graph: Graph, collections: Sequence[Collection], qu
     else:
         text, near, scores, gifts = _fused(graph, collections, question, matches, ceiling, text, near)
     best = sorted(scores, key=lambda number: (-scores[number], number))
-    best = [number for number in best if number not in question.gone][: question.k]
+    best = [number for number in best if number not in question.gone]
+    if question.diversity:
+        best = _diverse(records, best[: max(POOL, 3 * question.k)], scores, question)
+    best = best[: question.k]
     terms = _terms(matches, best, query)
     return _hits(records, best, scores, text, near, terms, gifts)
+
+
+def within(
+    records: Records,
+    collections: Sequence[Collection],
+    vector: np.ndarray,
+    similarity: float,
+    allowed: np.ndarray | None = None,
+    gone: frozenset[int] = frozenset(),
+) -> list[Hit]:
+    """Every hit with a cosine of at least ``similarity``, best first."""
+    near = _merged([collection.index.within(vector, similarity, allowed) for collection in collections], None)
+    best = [number for number in near.ranked if number not in gone]
+    return _hits(records, best, near.scores, NOTHING, near, {}, {})
+
+
+def _diverse(records: Records, numbers: list[int], scores: dict[int, float], question: Question) -> list[int]:
+    """k of the numbers by maximal marginal relevance. Those without a vector are like no other."""
+    if not numbers:
+        return []
+    found, vectors = records.vectors_of(numbers, DIMENSION)
+    bare = sorted(set(numbers) - set(found.tolist()))
+    place = {number: row for row, number in enumerate([*found.tolist(), *bare])}
+    rows = np.zeros((len(numbers), DIMENSION + len(bare)), np.float32)
+    rows[: len(found), :DIMENSION] = vectors
+    rows[range(len(found), len(rows)), range(DIMENSION, DIMENSION + len(bare))] = 1  # an axis of its own for each
+    ordered = rows[[place[number] for number in numbers]]
+    taken = diversify(ordered, np.array([scores[number] for number in numbers]), question.k, 1 - question.diversity)
+    return [numbers[turn] for turn in taken.tolist()]
 
 
 def _matches(collections: Sequence[Collection], question: Question, query: fulltext.Query) -> tuple[list[fulltext.Matches], float]:
@@ -91,7 +130,11 @@ def _best(matches: Sequence[fulltext.Matches], pool: int) -> Found:
 
 
 def _near(collections: Sequence[Collection], vector: np.ndarray, pool: int, allowed: np.ndarray | None) -> Found:
-    parts = [collection.index.search(vector, pool, allowed) for collection in collections]
+    return _merged([collection.index.search(vector, pool, allowed) for collection in collections], pool)
+
+
+def _merged(parts: Sequence[tuple[np.ndarray, np.ndarray]], pool: int | None) -> Found:
+    """(numbers, scores) of several collections as one, the ``pool`` best of them, or all."""
     numbers, scores = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     order = np.lexsort((numbers, -scores))[:pool]
     ranked = numbers[order].tolist()
@@ -199,9 +242,9 @@ def _hits(
         id, collection, content, metadata = rows[number]
         why = Why(
             similarity=near.scores.get(number),
-            vector_rank=near.rank(number),
+            vector_rank=near.ranks.get(number),
             bm25=text.scores.get(number),
-            text_rank=text.rank(number),
+            text_rank=text.ranks.get(number),
             terms=terms.get(number, ()),
             graph=(gifts[number],) if number in gifts else (),
         )

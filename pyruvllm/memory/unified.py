@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,25 +19,23 @@ from ..embed.embedder import Embedder
 from ..errors import ConfigError, DuplicateError, NotFoundError
 from ..storage import migrate
 from ..storage.driver import Driver
-from ..types import Draft, Hit, Metadata, Record
+from ..types import Draft, Metadata, Record
 from . import fulltext, upkeep
 from .collection import Change, Collection, check_space, check_text, check_vector
-from .crossing import SAMPLES, Crossing
-from .filters import compile_filter
+from .crossing import Crossing
 from .graph import Graph
 from .index import VectorIndex
-from .recall import Question, recall
 from .records import Records, Row, checksum, dump, to_blob
+from .search import Searchable
 from .segments import SavedIndexes
 
 log = logging.getLogger("pyruvllm.memory")
 
 Progress = Callable[[int, int], None]  # (done, total)
-Mode = Literal["hybrid", "vector", "text"]
 EMBED_SLICE = 32  # texts between two calls of progress
 
 
-class UnifiedMemory:
+class UnifiedMemory(Searchable):
     """Open it with ``await UnifiedMemory.open(driver, embedder)``. What is written is durable after the next ``flush``."""
 
     def __init__(self, driver: Driver, embedder: Embedder, config: Config, accelerator: Accelerator | None = None):
@@ -51,7 +49,6 @@ class UnifiedMemory:
         self._pending: list[Change] = []  # of the open transaction
         self._depth = 0
         self._growth: asyncio.Task[None] | None = None
-        self._searches = 0
         self.before_flush: Callable[[], None] | None = None  # writes what is worth keeping but no flush of its own
 
     @classmethod
@@ -326,62 +323,13 @@ class UnifiedMemory:
         """Records of a collection that a filter holds for, sorted by a column or a path into the metadata. FilterError."""
         return self.records.select(collection, where, order, descending, limit, offset)
 
+    def unindexed(self) -> frozenset[int]:
+        """Numbers of records that an open transaction deleted: the indexes have them until it is committed."""
+        return frozenset(change.number for change in self._pending if change.gone)
+
     def count(self, collection: str, where: Mapping[str, Any] | None = None) -> int:
         """FilterError."""
         return self.records.count(collection, where)
-
-    async def search(
-        self,
-        query: str | np.ndarray,
-        k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        collections: Sequence[str] | str = ("documents",),
-        mode: Mode = "hybrid",
-    ) -> list[Hit]:
-        """The k best, by words and meaning. A vector as the query is looked up by meaning alone. Raises what ``search_with`` raises."""
-        if not isinstance(query, str):
-            return self.search_with(None, query, k, where=where, collections=collections, mode="vector")
-        by_meaning = mode != "text" and query.strip() != ""
-        vector = (await self.embedder.embed([query]))[0] if by_meaning else None
-        return self.search_with(query, vector, k, where=where, collections=collections, mode=mode)
-
-    def search_with(
-        self,
-        text: str | None,
-        vector: np.ndarray | None,
-        k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        collections: Sequence[str] | str = ("documents",),
-        mode: Mode = "hybrid",
-    ) -> list[Hit]:
-        """The same for a query that is embedded already. ``hybrid`` does without the side that is not given.
-
-        Raises ConfigError, FilterError, and SpaceError for vectors of another space than a collection's.
-        """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise ConfigError(f"k is {k!r}; an integer of at least 1 would be right")
-        if mode not in ("hybrid", "vector", "text"):
-            raise ConfigError(f"mode is {mode!r}; hybrid, vector and text are right")
-        names = [collections] if isinstance(collections, str) else list(dict.fromkeys(collections))
-        chosen = [self._collections[name] for name in names if name in self._collections]
-        text = None if mode == "vector" or not (text and text.strip()) else text
-        if vector is not None and mode != "text":
-            vector = check_vector(vector, self.embedder.space.dimension, "the query's vector")
-            for collection in chosen:
-                check_space(collection.name, collection.space, self.embedder.space)
-        else:
-            vector = None
-        condition = compile_filter(where)
-        if not chosen or (text is None and vector is None):
-            return []
-        allowed = None if condition[0] == "1" else np.concatenate([self.records.matching(name, condition) for name in names])
-        gone = frozenset(change.number for change in self._pending if change.gone)
-        self._searches += 1
-        if self._searches % SAMPLES == 0:  # by then something new is known about what searches cost
-            self.start_upkeep()
-        return recall(self.records, self.graph, chosen, Question(text, vector, int(k), allowed, gone))
 
     async def reembed(self, collection: str, progress: Progress | None = None) -> int:
         """Makes the vectors of a collection anew from its texts, in the embedder's space; see ``upkeep.reembed``."""
@@ -441,9 +389,5 @@ class UnifiedMemory:
             "durable_ms": self.driver.durable_ms,
             "space": self.embedder.space.key,
             "edges": self.graph.count(),
-            "collections": {
-                name: {"records": count, "vectors": collection.vectors, "index": collection.index.kind, "space": collection.space}
-                for name, count in counts.items()
-                for collection in (self.collection(name),)
-            },
+            "collections": {name: {"records": count, **self.collection(name).stats()} for name, count in counts.items()},
         }

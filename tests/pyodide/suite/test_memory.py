@@ -2,8 +2,10 @@ import pytest
 
 from pyruvllm.storage import delete_database
 from tests.contracts.filters import FiltersContract
-from tests.contracts.memory import LargeIndexContract, MemoryContract
+from tests.contracts.memory import MemoryContract
+from tests.contracts.memory_index import LargeIndexContract
 from tests.contracts.memory_model import MemoryModelContract
+from tests.contracts.memory_search import SearchContract
 from tests.contracts.stores import opening
 
 
@@ -22,6 +24,10 @@ async def open_memory():
 
 
 class TestMemory(MemoryContract):
+    pass
+
+
+class TestSearch(SearchContract):
     pass
 
 

@@ -1,8 +1,10 @@
 import pytest
 
 from tests.contracts.filters import FiltersContract
-from tests.contracts.memory import LargeIndexContract, MemoryContract
+from tests.contracts.memory import MemoryContract
+from tests.contracts.memory_index import LargeIndexContract
 from tests.contracts.memory_model import MemoryModelContract
+from tests.contracts.memory_search import SearchContract
 from tests.contracts.stores import opening
 
 
@@ -13,6 +15,10 @@ async def open_memory(tmp_path):
 
 
 class TestMemory(MemoryContract):
+    pass
+
+
+class TestSearch(SearchContract):
     pass
 
 
