@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from .codec import Codes
     from .graph import Graph
     from .table import VectorTable
 
@@ -36,8 +37,16 @@ class BoundIndex(Protocol):
     def scan(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """The exact nearest."""
 
-    def search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest that a walk through the graph finds. It gives fewer than k only where fewer exist; k <= ef."""
+    def encode(self, rows: np.ndarray) -> Codes:
+        """Codes of prepared vectors (n, dim), as the table's codec makes them."""
+
+    def search(
+        self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, visits: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest that a walk through the graph finds. It gives fewer than k only where fewer exist; k <= ef.
+
+        visits: slots that each search may meet before it opens no further list.
+        """
 
     def insert(self, slots: np.ndarray, entry: int, ef: int) -> np.ndarray:
         """Links slots (n,) int64, in this order, which the graph has enrolled with empty lists; entry: of the graph before, -1 if empty.

@@ -23,6 +23,7 @@ from .metric import Metric
 from .rotation import Rotation
 
 CODECS = ("float32", "int8", "bit1")
+LARGEST = 16384  # dimension of coded vectors, so that sums of products fit 32 bits
 LEARNED_FROM = 256  # vectors that a centre takes: fewer say too little about those to come
 BLOCK = 128  # dims are a multiple: the tails of so many components are seven words of 16 bytes
 Codes = dict[str, np.ndarray]  # fields by name, (n, ...) each
@@ -224,15 +225,15 @@ class Int8(Signs):
 
     def _values(self, codes: Codes) -> np.ndarray:
         bits = np.unpackbits(codes["codes"][:, : self.dims // 8], axis=1, bitorder="little")
-        words = codes["tails"].reshape(len(bits), -1, 7, 16)
+        words = codes["tails"].reshape(len(bits), self.dims // BLOCK, 7, 16)
         last = sum((words[:, :, g] >> 7) << g for g in range(7))
         low = np.concatenate((words & 127, last[:, :, None]), axis=2).reshape(len(bits), self.dims)
         return ((bits << 7 | low) - np.float32(127.5)) * self._factors(codes)[:, 3:]
 
     def _packed_tails(self, low: np.ndarray) -> np.ndarray:
-        words = low.reshape(len(low), -1, 8, 16)
+        words = low.reshape(len(low), self.dims // BLOCK, 8, 16)
         lifted = np.stack([(words[:, :, 7] >> g & 1) << 7 for g in range(7)], axis=2)
-        return (words[:, :, :7] | lifted).reshape(len(low), -1)
+        return (words[:, :, :7] | lifted).reshape(len(low), self.dims // 8 * 7)
 
 
 Codec = Float32 | Signs
@@ -243,4 +244,6 @@ def codec(name: str, metric: Metric, seed: int = 0, empty: Empty = np.empty) -> 
     kinds = {kind.name: kind for kind in (Float32, Int8, Signs)}
     if name not in kinds:
         raise ParameterError(f"codec is {name!r}; it is one of {', '.join(CODECS)}")
+    if name != "float32" and metric.dim > LARGEST:
+        raise ParameterError(f"dim is {metric.dim}; {name} takes up to {LARGEST}")
     return kinds[name](metric, seed, empty)

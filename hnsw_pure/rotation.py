@@ -50,7 +50,7 @@ def _transform(rows: np.ndarray) -> None:
     """The Walsh-Hadamard transform of each row (n, window), in place, without a factor."""
     half = 1
     while half < rows.shape[1]:
-        pairs = rows.reshape(len(rows), -1, 2, half) if rows.flags.c_contiguous else _pairs(rows, half)
+        pairs = rows.reshape(len(rows), rows.shape[1] // (2 * half), 2, half) if rows.flags.c_contiguous else _pairs(rows, half)
         upper = pairs[:, :, 0] - pairs[:, :, 1]
         pairs[:, :, 0] += pairs[:, :, 1]
         pairs[:, :, 1] = upper

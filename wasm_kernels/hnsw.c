@@ -3,7 +3,7 @@
 #include "hnsw_unlink.h"
 
 FOR_ANY_CODE i32 search(const hnsw_search_args *a, const enum code code) {
-  const vectors v = {DATA(const void, a->vectors), a->metric == L2 ? DATA(const f32, a->halves) : 0, a->top, a->dim};
+  const vectors v = {DATA(const void, a->vectors), 0, a->metric == L2 ? DATA(const f32, a->halves) : 0, a->top, a->dim, 0};
   const graph g = {DATA(i32, a->ground), DATA(i32, a->upper), DATA(const i32, a->first), DATA(const i8, a->levels), a->top, a->width, a->rows, a->m};
   const room r = {DATA(u16, a->visited), DATA(u64, a->nearest), DATA(u64, a->frontier), DATA(u32, a->near), DATA(f32, a->values)};
   f32 *query = DATA(f32, a->query);
@@ -17,7 +17,7 @@ FOR_ANY_CODE i32 search(const hnsw_search_args *a, const enum code code) {
     for (u32 level = (u32)g.levels[here]; level; level--) {
       if (descend(&v, &g, &r, query, level, &here, &best, code)) return FAIL(INDEX, ARG_hnsw_search_upper);
     }
-    i32 n = beam(&v, &g, &r, query, here, 0, a->ef, DATA(const u8, a->allowed), code);
+    i32 n = beam(&v, &g, &r, query, here, 0, a->ef, DATA(const u8, a->allowed), a->visits, code);
     if (n < 0) return FAIL(INDEX, ARG_hnsw_search_ground);
     sort(r.nearest, (u32)n);
     const u64 at = (u64)i * a->k;
@@ -30,7 +30,7 @@ KERNEL(hnsw_search, hnsw_search) { return search(a, F32); }
 
 // A block of rows is scored for every query before the next one is read.
 KERNEL(hnsw_scan, hnsw_scan) {
-  const vectors v = {DATA(const void, a->vectors), a->metric == L2 ? DATA(const f32, a->halves) : 0, a->top, a->dim};
+  const vectors v = {DATA(const void, a->vectors), 0, a->metric == L2 ? DATA(const f32, a->halves) : 0, a->top, a->dim, 0};
   const i64 *ids = DATA(const i64, a->ids);
   const u8 *allowed = DATA(const u8, a->allowed);
   f32 *queries = DATA(f32, a->query);
@@ -63,26 +63,26 @@ KERNEL(hnsw_scan, hnsw_scan) {
 }
 
 KERNEL(hnsw_insert, hnsw_insert) {
-  const vectors v = {DATA(const void, a->vectors), DATA(const f32, a->halves), a->top, a->dim};
+  const vectors v = {DATA(const void, a->vectors), 0, DATA(const f32, a->halves), a->top, a->dim, 0};
   const graph g = {DATA(i32, a->ground), DATA(i32, a->upper), DATA(const i32, a->first), DATA(const i8, a->levels), a->top, a->width, a->rows, a->m};
   const room r = {DATA(u16, a->visited), DATA(u64, a->nearest), DATA(u64, a->frontier), DATA(u32, a->near), DATA(f32, a->values)};
-  const linking l = {v, g, r, DATA(i32, a->parent), DATA(u8, a->touched), DATA(u64, a->pool), DATA(u32, a->chosen), DATA(u32, a->picked), a->run};
+  const linking l = {v, g, r, DATA(i32, a->parent), DATA(u8, a->touched), DATA(u64, a->pool), DATA(u32, a->chosen), DATA(u32, a->picked), a->run, 0, 0, 0, 0};
   i32 entry = a->entry;
   if (entry >= 0 && ((u32)entry >= a->top || g.levels[entry] < 0)) return FAIL(INDEX, ARG_hnsw_insert_entry);
   for (u32 i = 0; i < a->count; i++) {
     const i32 slot = DATA(const i32, a->slots)[i];
     if ((u32)slot >= a->top || g.levels[slot] < 0 || slot == entry) return FAIL(INDEX, ARG_hnsw_insert_slots);
-    if (insert(&l, (u32)slot, entry, a->ef)) return FAIL(INDEX, ARG_hnsw_insert_ground);
+    if (insert(&l, (u32)slot, entry, a->ef, F32)) return FAIL(INDEX, ARG_hnsw_insert_ground);
     if (entry < 0 || g.levels[slot] > g.levels[entry]) entry = slot;
   }
   return 0;
 }
 
 KERNEL(hnsw_unlink, hnsw_unlink) {
-  const vectors v = {DATA(const void, a->vectors), DATA(const f32, a->halves), a->top, a->dim};
+  const vectors v = {DATA(const void, a->vectors), 0, DATA(const f32, a->halves), a->top, a->dim, 0};
   const graph g = {DATA(i32, a->ground), DATA(i32, a->upper), DATA(const i32, a->first), DATA(const i8, a->levels), a->top, a->width, a->rows, a->m};
   const room r = {DATA(u16, a->visited), DATA(u64, a->nearest), 0, DATA(u32, a->near), DATA(f32, a->values)};
-  const linking l = {v, g, r, DATA(i32, a->parent), DATA(u8, a->touched), DATA(u64, a->pool), DATA(u32, a->chosen), DATA(u32, a->picked), a->run};
+  const linking l = {v, g, r, DATA(i32, a->parent), DATA(u8, a->touched), DATA(u64, a->pool), DATA(u32, a->chosen), DATA(u32, a->picked), a->run, 0, 0, 0, 0};
   const u8 *dead = DATA(const u8, a->dead);
   for (u32 slot = 0; slot < a->top; slot++) {
     if (dead[slot] && leave_tree(&l, slot)) return FAIL(INDEX, ARG_hnsw_unlink_parent);
@@ -90,7 +90,7 @@ KERNEL(hnsw_unlink, hnsw_unlink) {
   for (u32 slot = 0; slot < a->top; slot++) {
     if (dead[slot]) continue;
     for (i32 level = 0; level <= g.levels[slot]; level++) {
-      const i32 changed = repair(&l, slot, (u32)level, dead, a->ef);
+      const i32 changed = repair(&l, slot, (u32)level, dead, a->ef, F32);
       if (changed < 0) return FAIL(INDEX, ARG_hnsw_unlink_ground);
       if (changed) DATA(u8, a->uppers)[level] = 1;
     }

@@ -14,6 +14,9 @@ typedef struct {
   u64 *pool;             // ~keys of the candidates of a list that overflowed
   u32 *chosen, *picked;  // links of the new node; links of another one
   u32 run;
+  question *own, *other;  // of codes: of the new node, and of another one
+  i8 *numbers;            // (width + 1, dim) with INT8: of those that `diverse` has chosen
+  i32 *sums;              // (width) of these numbers
 } linking;
 
 static inline void touch(const linking *l, u32 level, u32 slot) {
@@ -30,28 +33,77 @@ static inline u32 degree_of(const i32 *list, u32 width) {
   return n;
 }
 
+// Products of seven-bit numbers with those of four rows of `dims`, each less 128.
+static inline v128_t dots4_numbers(const i8 *halves, const i8 *rows, u32 dims) {
+  v128_t a = wasm_i32x4_const_splat(0), b = a, c = a, d = a;
+  for (u32 i = 0; i < dims; i += 16) {
+    const v128_t x = wasm_v128_load(halves + i);
+    a = ADD_PRODUCTS(wasm_v128_load(rows + i), x, a);
+    b = ADD_PRODUCTS(wasm_v128_load(rows + dims + i), x, b);
+    c = ADD_PRODUCTS(wasm_v128_load(rows + 2 * (u64)dims + i), x, c);
+    d = ADD_PRODUCTS(wasm_v128_load(rows + 3 * (u64)dims + i), x, d);
+  }
+  return sums4i(a, b, c, d);
+}
+
+// Unpacks an int8 code as row `at` of the numbers, and the upper seven bits of each as the row behind the last. Their sum.
+static inline i32 unpack_as(const linking *l, u32 slot, u32 at) {
+  const u32 dims = l->v.dim;
+  i8 *numbers = l->numbers + (u64)at * dims, *halves = l->numbers + (u64)(l->g.width + 3) * dims;
+  v128_t sums = wasm_i32x4_const_splat(0);
+  l->sums[at] = unpack(code_of(&l->v, slot), tails_of(&l->v, slot), numbers, dims);
+  for (u32 i = 0; i < dims; i += 16) {
+    const v128_t half = wasm_u8x16_shr(wasm_v128_xor(wasm_v128_load(numbers + i), wasm_i8x16_const_splat(-128)), 1);
+    wasm_v128_store(halves + i, half);
+    sums = wasm_i32x4_add(sums, wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extadd_pairwise_i8x16(half)));
+  }
+  return sum4i(sums);
+}
+
+// Whether a candidate is at least as near as `limit` to one of those chosen, up to the constant of the candidate.
+FOR_ANY_CODE int crowded(const linking *l, u32 near, i32 sum, u32 *chosen, u32 taken, f32 limit, const enum code code) {
+  const vectors *v = &l->v;
+  const f32 scale = code == F32 ? 0 : factors_at(code_of(v, near) + v->dim / 8).fourth;
+  for (u32 j = 0; j < taken; j += 4) {
+    const u32 some = taken - j < 4 ? taken - j : 4;
+    f32 values[5];
+    i32 dots[4];
+    if (code == F32) score(v, row_of(v, near), chosen + j, some, values, F32);
+    if (code == INT8) wasm_v128_store(dots, dots4_numbers(l->numbers + (u64)(l->g.width + 3) * v->dim, l->numbers + (u64)j * v->dim, v->dim));
+    for (u32 i = 0; i < some; i++) {
+      if (code != F32) {
+        const u8 *row = code_of(v, chosen[j + i]);
+        const factors f = factors_at(row + v->dim / 8);
+        if (code == INT8) {  // (numbers + 1/2) x (2 halves - 127), numbers being less 128
+          const i32 twice = 4 * dots[i] - 254 * l->sums[j + i] + 2 * sum - 127 * (i32)v->dim;
+          values[i] = scale * f.fourth * 0.5f * (f32)twice + f.offset;
+        } else {
+          values[i] = between_signs(code_of(v, near), row, scale * f.fourth, v->dim) + f.offset;
+        }
+      }
+      if (!(values[i] < limit)) return 1;
+    }
+  }
+  return 0;
+}
+
 // Algorithm 4: of n sorted ~keys of candidates for a slot, at most `most` such that none is nearer to one chosen before it than to the
 // slot. Links of the tree are chosen in any case, as far as a list of the ground has room. Slots in `chosen`, and how many.
-static u32 diverse(const linking *l, u32 slot, u32 level, const u64 *pool, u32 n, u32 most, u32 *chosen) {
-  const f32 half = l->v.halves ? l->v.halves[slot] : 0;
+FOR_ANY_CODE u32 diverse(const linking *l, u32 slot, u32 level, const u64 *pool, u32 n, u32 most, u32 *chosen, const enum code code) {
+  const f32 offset = offset_of(&l->v, slot, code);
   u32 pinned = 0, taken = 0;
   for (u32 i = 0; i < n; i++) pinned += (u32)in_tree(l, level, slot, slot_of(~pool[i]));
   u32 left = most > pinned ? most - pinned : 0;
   for (u32 i = 0; i < n && taken < l->g.width && (left || pinned); i++) {
     const u32 near = slot_of(~pool[i]);
-    if (in_tree(l, level, slot, near)) {
+    const int stays = in_tree(l, level, slot, near);
+    if (!stays && !left) continue;
+    const i32 sum = code == INT8 ? unpack_as(l, near, taken) : 0;
+    if (stays) {
       pinned--;
     } else {
-      if (!left) continue;
-      const f32 limit = closeness_of(~pool[i]) - half + (l->v.halves ? l->v.halves[near] : 0);
-      int stays = 1;
-      for (u32 j = 0; stays && j < taken; j += 4) {
-        f32 values[4];
-        const u32 some = taken - j < 4 ? taken - j : 4;
-        score(&l->v, row_of(&l->v, near), chosen + j, some, values, F32);
-        for (u32 i2 = 0; i2 < some; i2++) stays &= values[i2] < limit;
-      }
-      if (!stays) continue;
+      const f32 limit = closeness_of(~pool[i]) + offset - offset_of(&l->v, near, code);
+      if (crowded(l, near, sum, chosen, taken, limit, code)) continue;
       left--;
     }
     chosen[taken++] = near;
@@ -65,7 +117,7 @@ static void assign(i32 *list, u32 width, const u32 *near, u32 n) {
 
 // Puts a new node into the list of a slot. A full list is chosen anew, and an eighth of it left free: were it filled, the very next link
 // to it would make all of this necessary again.
-static i32 link_back(const linking *l, u32 slot, u32 level, u32 node) {
+FOR_ANY_CODE i32 link_back(const linking *l, u32 slot, u32 level, u32 node, const enum code code) {
   u32 width;
   i32 *list = list_of(&l->g, slot, level, &width);
   if (!list) return -1;
@@ -80,11 +132,11 @@ static i32 link_back(const linking *l, u32 slot, u32 level, u32 node) {
     l->r.near[i] = (u32)list[i];
   }
   l->r.near[n] = node;
-  score(&l->v, row_of(&l->v, slot), l->r.near, n + 1, l->r.values, F32);
+  score(&l->v, stored(&l->v, slot, l->other, code), l->r.near, n + 1, l->r.values, code);
   for (u32 i = 0; i <= n; i++) l->pool[i] = ~key_of(l->r.values[i], l->r.near[i]);
   heapify(l->pool, n + 1);
   sort(l->pool, n + 1);
-  assign(list, width, l->picked, diverse(l, slot, level, l->pool, n + 1, width - width / 8, l->picked));
+  assign(list, width, l->picked, diverse(l, slot, level, l->pool, n + 1, width - width / 8, l->picked, code));
   return 0;
 }
 
@@ -133,30 +185,30 @@ static i32 attach(const linking *l, u32 slot, u32 above) {
 }
 
 // Links one node whose lists are empty. 0, or -1 where the graph cannot be.
-static i32 insert(const linking *l, u32 slot, i32 entry, u32 ef) {
+FOR_ANY_CODE i32 insert(const linking *l, u32 slot, i32 entry, u32 ef, const enum code code) {
   l->parent[slot] = -1;
   touch(l, 0, slot);
   if (entry < 0) return 0;
-  const f32 *query = row_of(&l->v, slot);
+  const void *query = stored(&l->v, slot, l->own, code);
   u32 here = (u32)entry, level = (u32)l->g.levels[entry];
-  score(&l->v, query, &here, 1, l->r.values, F32);
+  score(&l->v, query, &here, 1, l->r.values, code);
   f32 best = l->r.values[0];
   for (; (i32)level > l->g.levels[slot]; level--) {
-    if (descend(&l->v, &l->g, &l->r, query, level, &here, &best, F32)) return -1;
+    if (descend(&l->v, &l->g, &l->r, query, level, &here, &best, code)) return -1;
   }
   for (;; level--) {
     u32 width;
     i32 *list = list_of(&l->g, slot, level, &width);
-    const i32 n = beam(&l->v, &l->g, &l->r, query, here, level, ef, 0, F32);
+    const i32 n = beam(&l->v, &l->g, &l->r, query, here, level, ef, 0, ~0u, code);
     if (!list || n < 0) return -1;
     sort(l->r.nearest, (u32)n);
     here = slot_of(~l->r.nearest[0]);
-    const u32 links = diverse(l, slot, level, l->r.nearest, (u32)n, l->g.m, l->chosen);
+    const u32 links = diverse(l, slot, level, l->r.nearest, (u32)n, l->g.m, l->chosen, code);
     assign(list, width, l->chosen, links);
     if (!level && attach(l, slot, here)) return -1;
     for (u32 i = 0; i < links; i++) {
       if (!level && l->parent[slot] == (i32)l->chosen[i]) continue;  // that link runs both ways already
-      if (link_back(l, l->chosen[i], level, slot)) return -1;
+      if (link_back(l, l->chosen[i], level, slot, code)) return -1;
     }
     if (!level) return 0;
   }

@@ -24,26 +24,51 @@ static inline i32 prepare(const f32 *given, f32 *query, u32 dim, u32 metric) {
   return 0;
 }
 
-// The first k of n sorted ~keys as ids and scores, best first, equal scores by id; -1 and -inf where there are fewer.
-static inline void answer(const vectors *v, const i64 *ids, const f32 *query, const u64 *nearest, u32 n, u32 k, u32 metric, i64 *found,
-                          f32 *scores) {
-  n = n < k ? n : k;
-  for (u32 i = 0; i < n; i++) {
-    u32 slot = slot_of(~nearest[i]), at = i;
-    f32 s = closeness_of(~nearest[i]);
-    if (metric == COSINE) s = s < -1 ? -1 : s > 1 ? 1 : s;
-    if (metric == L2) s = -l2_f32(query, row_of(v, slot), v->dim);
-    for (; at && (scores[at - 1] < s || (scores[at - 1] == s && found[at - 1] > ids[slot])); at--) {
-      scores[at] = scores[at - 1];
-      found[at] = found[at - 1];
-    }
-    scores[at] = s;
-    found[at] = ids[slot];
+// Puts a hit among the `at` best ones before it: best first, equal scores by id.
+static inline void place(i64 id, f32 score, u32 at, i64 *found, f32 *scores) {
+  for (; at && (scores[at - 1] < score || (scores[at - 1] == score && found[at - 1] > id)); at--) {
+    scores[at] = scores[at - 1];
+    found[at] = found[at - 1];
   }
+  scores[at] = score;
+  found[at] = id;
+}
+
+// -1 and -inf for hits that there are not.
+static inline void fill(u32 n, u32 k, i64 *found, f32 *scores) {
   for (; n < k; n++) {
     scores[n] = -__builtin_inff();
     found[n] = -1;
   }
+}
+
+static inline f32 cosine_of(f32 s) { return s < -1 ? -1 : s > 1 ? 1 : s; }
+
+// The first k of n sorted ~keys as ids and scores.
+static inline void answer(const vectors *v, const i64 *ids, const f32 *query, const u64 *nearest, u32 n, u32 k, u32 metric, i64 *found,
+                          f32 *scores) {
+  n = n < k ? n : k;
+  for (u32 i = 0; i < n; i++) {
+    const u32 slot = slot_of(~nearest[i]);
+    const f32 s = closeness_of(~nearest[i]);
+    place(ids[slot], metric == COSINE ? cosine_of(s) : metric == L2 ? -l2_f32(query, row_of(v, slot), v->dim) : s, i, found, scores);
+  }
+  fill(n, k, found, scores);
+}
+
+// The same of codes, whose closeness lacks what the query (dim) has in common with the centre.
+static inline void answer_codes(const i64 *ids, const f32 *query, const f32 *centre, u32 dim, const u64 *nearest, u32 n, u32 k, u32 metric,
+                                i64 *found, f32 *scores) {
+  const f32 base = dot_f32(query, centre, dim) - dot_f32(centre, centre, dim);
+  const f32 square = metric == L2 ? dot_f32(query, query, dim) : 0;
+  n = n < k ? n : k;
+  for (u32 i = 0; i < n; i++) {
+    f32 s = closeness_of(~nearest[i]) + base;
+    if (metric == COSINE) s = cosine_of(s);
+    if (metric == L2) s = 2 * s - square < 0 ? 2 * s - square : 0;
+    place(ids[slot_of(~nearest[i])], s, i, found, scores);
+  }
+  fill(n, k, found, scores);
 }
 
 #endif

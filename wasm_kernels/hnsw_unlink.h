@@ -31,7 +31,7 @@ static i32 leave_tree(const linking *l, u32 slot) {
 
 // A list of one layer that names dead nodes is chosen anew, from its other links and from the `ef` nearest among the links of those
 // nodes. 1 where it did, 0 where there was nothing to do, -1 where the graph cannot be.
-static i32 repair(const linking *l, u32 slot, u32 level, const u8 *dead, u32 ef) {
+FOR_ANY_CODE i32 repair(const linking *l, u32 slot, u32 level, const u8 *dead, u32 ef, const enum code code) {
   u32 width, width2, gone = 0, alive = 0, beyond = 0;
   i32 *list = list_of(&l->g, slot, level, &width);
   if (!list) return -1;
@@ -49,7 +49,8 @@ static i32 repair(const linking *l, u32 slot, u32 level, const u8 *dead, u32 ef)
     l->r.near[alive] = (u32)list[i];
     alive += !dead[list[i]];
   }
-  score(&l->v, row_of(&l->v, slot), l->r.near, alive, l->r.values, F32);
+  const void *query = stored(&l->v, slot, l->other, code);
+  score(&l->v, query, l->r.near, alive, l->r.values, code);
   for (u32 i = 0; i < alive; i++) l->pool[i] = ~key_of(l->r.values[i], l->r.near[i]);
   for (u32 i = 0; i < n; i++) {
     if (!dead[list[i]]) continue;
@@ -62,13 +63,13 @@ static i32 repair(const linking *l, u32 slot, u32 level, const u8 *dead, u32 ef)
       fresh += visited[further[j]] != now && !dead[further[j]];
       visited[further[j]] = now;
     }
-    score(&l->v, row_of(&l->v, slot), l->r.near, fresh, l->r.values, F32);
+    score(&l->v, query, l->r.near, fresh, l->r.values, code);
     for (u32 j = 0; j < fresh; j++) keep(l->r.nearest, &beyond, ef, key_of(l->r.values[j], l->r.near[j]));
   }
   for (u32 i = 0; i < beyond; i++) l->pool[alive + i] = l->r.nearest[i];
   heapify(l->pool, alive + beyond);
   sort(l->pool, alive + beyond);
-  assign(list, width, l->picked, diverse(l, slot, level, l->pool, alive + beyond, width - width / 8, l->picked));
+  assign(list, width, l->picked, diverse(l, slot, level, l->pool, alive + beyond, width - width / 8, l->picked, code));
   touch(l, level, slot);
   return 1;
 }

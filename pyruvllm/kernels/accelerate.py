@@ -1,17 +1,18 @@
 """Vector indexes on kernels: what hnsw_pure asks of an accelerator (hnsw_pure/accelerate.py).
 
-    kernels = HnswKernels(memory, search, scan, insert, unlink)
+    kernels = HnswKernels(memory, registry.kernel)
     index = HNSW(768, accelerator=kernels)
 
 A search that differs from the one before in nothing but the query is one copy in, one crossing, two copies out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import is_not
 from typing import Any
 
 import numpy as np
 
+from hnsw_pure.codec import Codes
 from hnsw_pure.graph import Graph
 from hnsw_pure.metric import METRICS
 from hnsw_pure.segments import RUN
@@ -21,49 +22,74 @@ from ..errors import OperandError
 from .kernel import Call, Kernel
 from .memory import KernelMemory
 
-_TOGETHER = 64  # queries in one call
+_TOGETHER = 64  # queries, or vectors to be coded, in one call
+_SLACK = 1.5  # errors by which the estimate of an int8 code may be too low: fewer cost recall, more cost time
+_NO_LIMIT = 2**32 - 1  # of slots that a search may meet
+OPERATIONS = {  # by the name of the codec
+    "float32": ("hnsw_search", "hnsw_scan", "hnsw_insert", "hnsw_unlink"),
+    "int8": ("code_search", "code_scan", "code_insert", "code_unlink", "code_encode"),
+}
+OPERATIONS["bit1"] = OPERATIONS["int8"]
 
 
 class HnswKernels:
-    """memory: where the kernels work; search ... unlink: kernels of the operations hnsw_search, hnsw_scan, hnsw_insert, hnsw_unlink."""
+    """memory: where the kernels work; kernel: gives the kernel of an operation."""
 
-    def __init__(self, memory: KernelMemory, search: Kernel, scan: Kernel, insert: Kernel, unlink: Kernel) -> None:
+    def __init__(self, memory: KernelMemory, kernel: Callable[[str], Kernel]) -> None:
         self.memory = memory
-        self.search, self.scan, self.insert, self.unlink = search, scan, insert, unlink
+        self.kernel = kernel
 
     def empty(self, shape: Any, dtype: Any) -> np.ndarray:
         return self.memory.empty(shape, dtype)
 
     def bind(self, table: VectorTable, graph: Graph | None) -> "KernelIndex":
-        return KernelIndex(self, table, graph)
+        return KernelIndex(self, table, graph) if table.codec.name == "float32" else CodeIndex(self, table, graph)
 
 
 class KernelIndex:
+    """An index of float32 vectors."""
+
+    family = "hnsw"
+    stored = ("vectors", "halves")
+    sizes: tuple[str, ...] = ("dim",)
+    given: tuple[str, ...] = ()  # further arrays that a query needs
+    limits: tuple[str, ...] = ()  # further numbers of a search
+
     def __init__(self, kernels: HnswKernels, table: VectorTable, graph: Graph | None) -> None:
         self._table, self._graph = table, graph
         self._metric = METRICS.index(table.metric.name)
         self._room = _Room(kernels.memory, table.metric.dim)
-        asked = ("queries", "vectors", "halves", "ids", "allowed", "found", "scores")
+        asked = ("queries", *self.given, *self.stored, "ids", "allowed", "found", "scores")
         linked = ("levels", "ground", "first", "upper", "visited", "frontier")
-        self._scan = _Bound(kernels.scan, asked, ("count", "top", "dim", "k", "metric"))
-        self._search = _Bound(
-            kernels.search, asked + linked, ("count", "top", "dim", "k", "metric", "ef", "width", "rows", "m", "entry")
+        walked = ("width", "rows", "m")
+
+        def bound(name: str, arrays: Sequence[str], numbers: Sequence[str]) -> _Bound:
+            return _Bound(kernels.kernel(f"{self.family}_{name}"), arrays, numbers)
+
+        counted = ("count", "top", "dim", *self.sizes[1:], "k", "metric", *self.limits)
+        changed = ("parent", "touched")
+        self._scan = bound("scan", asked, counted)
+        if graph is None:
+            return
+        self._search = bound("search", asked + linked, (*counted, "ef", *walked, "entry", "visits"))
+        self._insert = bound(
+            "insert", ("slots", *self.stored, *changed, *linked),
+            ("count", "top", self.sizes[-1], *self.limits, "ef", *walked, "run", "runs", "entry"),
         )  # fmt: skip
-        self._insert = _Bound(
-            kernels.insert, ("slots", "vectors", "halves", "parent", "touched", *linked),
-            ("count", "top", "dim", "ef", "width", "rows", "m", "run", "runs", "entry"),
-        )  # fmt: skip
-        self._unlink = _Bound(
-            kernels.unlink, ("dead", "vectors", "halves", "parent", "touched", "uppers", *linked[:-1]),
-            ("top", "dim", "ef", "width", "rows", "m", "run", "runs"),
-        )  # fmt: skip
+        self._unlink = bound(
+            "unlink", ("dead", *self.stored, *changed, "uppers", *linked[:-1]), ("top", self.sizes[-1], "ef", *walked, "run", "runs")
+        )
+
+    def encode(self, rows: np.ndarray) -> Codes:
+        return self._table.codec.encode(rows)
 
     def scan(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         return self._in_parts(self._scan, queries, k, allowed, (), ())
 
-    def search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, visits: int | None = None):
         graph = self._graph
-        shape = (min(ef, self._table.top), graph.ground.width, len(graph.towers.links), graph.m, graph.entry)
+        limit = _NO_LIMIT if visits is None else visits
+        shape = (min(ef, self._table.top), graph.ground.width, len(graph.towers.links), graph.m, graph.entry, limit)
         return self._in_parts(self._search, queries, k, allowed, self._linked(), shape)
 
     def insert(self, slots: np.ndarray, entry: int, ef: int) -> np.ndarray:
@@ -72,9 +98,9 @@ class KernelIndex:
         given, touched = room.at_least("slots", len(slots), np.int32), room.at_least("touched", runs, np.uint8)
         given[: len(slots)] = slots
         touched[:] = 0
-        arrays = (given, table.codes["vectors"], table.codes.get("halves"), graph.parent, touched, *self._linked())
+        arrays = (given, *self._stored(), graph.parent, touched, *self._linked())
         shape = (min(ef, table.top), graph.ground.width, len(graph.towers.links), graph.m, RUN, runs, entry)
-        self._insert.run(arrays, (len(slots), table.top, table.metric.dim, *shape))
+        self._insert.run(arrays, (len(slots), table.top, self._dims()[-1], *self._slack(), *shape))
         return np.flatnonzero(touched)
 
     def unlink(self, slots: np.ndarray, ef: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,10 +110,23 @@ class KernelIndex:
         dead, touched, uppers = (room.at_least(name, size, np.uint8) for name, size in sizes.items())
         dead[:] = touched[:] = uppers[:] = 0
         dead[slots] = 1
-        arrays = (dead, table.codes["vectors"], table.codes.get("halves"), graph.parent, touched, uppers, *self._linked()[:-1])
+        arrays = (dead, *self._stored(), graph.parent, touched, uppers, *self._linked()[:-1])
         shape = (graph.ground.width, len(graph.towers.links), graph.m, RUN, runs)
-        self._unlink.run(arrays, (table.top, table.metric.dim, ef, *shape))
+        self._unlink.run(arrays, (table.top, self._dims()[-1], ef, *shape))
         return np.flatnonzero(touched), np.flatnonzero(uppers[1:]) + 1
+
+    def _stored(self) -> tuple[np.ndarray | None, ...]:
+        codes = self._table.codes
+        return tuple(codes.get(name) for name in self.stored)
+
+    def _given(self) -> tuple[np.ndarray, ...]:
+        return ()
+
+    def _dims(self) -> tuple[int, ...]:
+        return (self._table.metric.dim,)
+
+    def _slack(self) -> tuple[float, ...]:
+        return ()
 
     def _linked(self) -> tuple[np.ndarray, ...]:
         graph, room, capacity = self._graph, self._room, len(self._table.ids)
@@ -106,8 +145,8 @@ class KernelIndex:
         room.rows[...] = queries
         try:
             call.run(
-                (room.queries, table.codes["vectors"], table.codes.get("halves"), table.ids, mask, room.found, room.scores, *arrays),
-                (len(queries), table.top, table.metric.dim, k, self._metric, *numbers),
+                (room.queries, *self._given(), *self._stored(), table.ids, mask, room.found, room.scores, *arrays),
+                (len(queries), table.top, *self._dims(), k, self._metric, *self._slack(), *numbers),
             )
         except OperandError:
             table.metric.squares(queries, "queries")  # says what is wrong with the queries, where it was them
@@ -122,6 +161,48 @@ class KernelIndex:
             part = slice(start, start + _TOGETHER)
             found[part, :most], scores[part, :most] = self._in_parts(call, queries[part], most, allowed, arrays, numbers)
         return found, scores
+
+
+class CodeIndex(KernelIndex):
+    """An index of int8 or 1-bit codes."""
+
+    family = "code"
+    stored = ("codes", "tails")
+    sizes = ("dim", "dims")
+    given = ("centre", "factors")
+    limits = ("slack",)
+
+    def __init__(self, kernels: HnswKernels, table: VectorTable, graph: Graph | None) -> None:
+        super().__init__(kernels, table, graph)
+        codec = table.codec
+        self._factors = kernels.empty(codec.rotation.factors.shape, np.float32)
+        self._factors[...] = codec.rotation.factors
+        self._encode = _Bound(
+            kernels.kernel("code_encode"), ("rows", "centre", "factors", "codes", "tails"), ("count", "dim", "dims", "metric")
+        )
+        table.encode = self.encode
+
+    def encode(self, rows: np.ndarray) -> Codes:
+        room, codec = self._room, self._table.codec
+        given = room.at_least("rows", _TOGETHER * codec.metric.dim, np.float32)
+        made = {name: room.at_least(f"new {name}", _TOGETHER * shape[0], np.uint8) for name, (shape, _) in codec.fields.items()}
+        codes = {name: np.empty((len(rows), *shape), dtype) for name, (shape, dtype) in codec.fields.items()}
+        for start in range(0, len(rows), _TOGETHER):
+            part = rows[start : start + _TOGETHER]
+            given[: part.size] = part.reshape(-1)
+            self._encode.run((given, *self._given(), made["codes"], made.get("tails")), (len(part), *self._dims(), self._metric))
+            for name, array in codes.items():
+                array[start : start + len(part)] = made[name][: len(part) * array.shape[1]].reshape(len(part), -1)
+        return codes
+
+    def _given(self) -> tuple[np.ndarray, ...]:
+        return self._table.codec.centre, self._factors
+
+    def _dims(self) -> tuple[int, ...]:
+        return self._table.metric.dim, self._table.codec.dims
+
+    def _slack(self) -> tuple[float, ...]:
+        return (_SLACK,)
 
 
 class _Bound:

@@ -59,8 +59,7 @@ def accelerator(registry: KernelRegistry | None) -> HnswKernels | None:
     """What searches and links vectors; None where numpy does it, which is faster at that than the kernels' twins."""
     if registry is None or registry.memory is None or not registry.library.modules("hnsw"):
         return None
-    names = ("hnsw_search", "hnsw_scan", "hnsw_insert", "hnsw_unlink")
-    return HnswKernels(registry.memory, *(registry.kernel(name) for name in names))
+    return HnswKernels(registry.memory, registry.kernel)
 
 
 class KernelStatistics:

@@ -142,7 +142,7 @@ async def measure(given):
 
     count = given["vectors"]
     base, asked = clustered(count), clustered(50)
-    accelerated = HNSW(768, accelerator=HnswKernels(space, *map(kernel, ("hnsw_search", "hnsw_scan", "hnsw_insert", "hnsw_unlink"))))
+    accelerated = HNSW(768, accelerator=HnswKernels(space, kernel))
     begun = clock()
     accelerated.add(np.arange(count), base)
     figures[f"building HNSW of {count} x 768, one thread, s"] = round(clock() - begun, 2)

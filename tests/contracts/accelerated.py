@@ -9,8 +9,7 @@ from tests.contracts.kernels import library
 @cache
 def accelerator() -> HnswKernels:
     """On the kernels that this host likes best."""
-    operations = (f"hnsw_{name}" for name in ("search", "scan", "insert", "unlink"))
-    return HnswKernels(library().memory, *(library().kernel(each, library().names(each)[0]) for each in operations))
+    return HnswKernels(library().memory, lambda operation: library().kernel(operation, library().names(operation)[0]))
 
 
 @cache

@@ -22,6 +22,17 @@ def same_hits(expected, found):
 
 def same_graph(expected, found):
     """Both a graph, whose lists on the ground hold about as many of the nearest."""
+
+    def nearness(arguments, nodes):
+        vectors = arguments["vectors"][nodes]
+        values = vectors @ vectors.T
+        return values if arguments.get("halves") is None else values - arguments["halves"][nodes]
+
+    return graph_fault(expected, found, nearness)
+
+
+def graph_fault(expected, found, nearness):
+    """What is wrong with a graph beside the twin's; nearness: (arguments, nodes (n,)) to how near they are to each other (n, n)."""
     levels = found["levels"].copy()
     levels[found.get("dead", np.zeros_like(levels)) != 0] = -1
     live = levels >= 0
@@ -31,10 +42,8 @@ def same_graph(expected, found):
         fault = graph.fault(live)
         if fault:
             return fault
-        nodes, vectors = np.flatnonzero(live), arguments["vectors"]
-        values = vectors[nodes] @ vectors[nodes].T
-        if arguments.get("halves") is not None:
-            values -= arguments["halves"][nodes]
+        nodes = np.flatnonzero(live)
+        values = nearness(arguments, nodes)
         np.fill_diagonal(values, -np.inf)
         nearest = nodes[np.argsort(-values, axis=1)[:, : arguments["m"]]]
         shares.append(np.mean([np.isin(near, graph.ground.list(node)).mean() for node, near in zip(nodes, nearest, strict=True)]))
@@ -54,16 +63,20 @@ def grown(rng, size, metric, whole=True):
     return index
 
 
-def arrays(index):
-    table, graph = index._table, index._graph
+def stored(index):
+    codes = index._table.codes
+    return {"vectors": codes["vectors"], "halves": codes.get("halves"), "dim": index.dim}
+
+
+def linked(index):
+    graph = index._graph
     return {
-        "vectors": table.codes["vectors"], "halves": table.codes.get("halves"), "levels": graph.levels, "ground": graph.ground.links,
-        "first": graph.towers.first, "upper": graph.towers.links, "top": len(table.ids), "dim": index.dim, "width": 2 * index.M,
-        "rows": len(graph.towers.links), "m": index.M, "entry": graph.entry,
+        "levels": graph.levels, "ground": graph.ground.links, "first": graph.towers.first, "upper": graph.towers.links,
+        "top": len(index._table.ids), "width": 2 * index.M, "rows": len(graph.towers.links), "m": index.M, "entry": graph.entry,
     }  # fmt: skip
 
 
-def asked(rng, index, size):
+def searched(rng, index, size):
     count, k = int(rng.integers(size > 0, 4)), int(rng.integers(1, 12))
     queries = rng.integers(-9, 10, (count, index.dim)).astype(np.float32)
     queries[:, 0] += 20
@@ -79,14 +92,14 @@ def hnsw_search(rng, size):
     index = grown(rng, size, METRICS[rng.integers(3)])
     visited = np.zeros(len(index._table.ids) + 1, np.uint16)
     visited[0] = rng.choice([0, 7, 65534])
-    return {**arrays(index), **asked(rng, index, size), "ef": int(rng.integers(1, 40)), "visited": visited}
+    return {**linked(index), **stored(index), **searched(rng, index, size), "ef": int(rng.integers(1, 40)), "visited": visited,
+            "visits": int(rng.choice([1, 30, 2**32 - 1]))}  # fmt: skip
 
 
 @case(same=same_hits)
 def hnsw_scan(rng, size):
     index = grown(rng, size, METRICS[rng.integers(3)])
-    here = ("vectors", "halves", "top", "dim")
-    return {**{name: value for name, value in arrays(index).items() if name in here}, **asked(rng, index, size)}
+    return {**stored(index), **searched(rng, index, size), "top": len(index._table.ids)}
 
 
 @case(same=same_graph)
@@ -100,9 +113,9 @@ def hnsw_insert(rng, size):
     graph.enrol(slots, graph.draw_levels(ids))
     top = len(table.ids)
     return {
-        **arrays(index), "slots": slots.astype(np.int32), "parent": graph.parent, "touched": np.zeros(-(-top // 16), np.uint8),
-        "visited": np.zeros(top + 1, np.uint16), "count": len(slots), "ef": index.ef_construction, "run": 16,
-        "runs": -(-top // 16), "entry": entry,
+        **linked(index), **stored(index), "slots": slots.astype(np.int32), "parent": graph.parent,
+        "touched": np.zeros(-(-top // 16), np.uint8), "visited": np.zeros(top + 1, np.uint16),
+        "count": len(slots), "ef": index.ef_construction, "run": 16, "runs": -(-top // 16), "entry": entry,
     }  # fmt: skip
 
 
@@ -111,7 +124,7 @@ def hnsw_unlink(rng, size):
     index = grown(rng, size, METRICS[rng.integers(3)])
     top, levels = len(index._table.ids), index._graph.levels
     return {
-        **{name: value for name, value in arrays(index).items() if name != "entry"}, "parent": index._graph.parent,
+        **{name: value for name, value in linked(index).items() if name != "entry"}, **stored(index), "parent": index._graph.parent,
         "dead": ((levels >= 0) & (rng.random(top) < 0.2)).view(np.uint8), "touched": np.zeros(-(-top // 16), np.uint8),
         "uppers": np.zeros(128, np.uint8), "visited": np.zeros(top + 1, np.uint16), "ef": index.ef_construction, "run": 16,
         "runs": -(-top // 16),

@@ -12,6 +12,8 @@ from tests.contracts.accelerated import accelerator, on_kernels
 from tests.contracts.index import IndexContract
 from tests.generators.clustered import Clustered, nearest, recall
 
+WALKS = [f"{family}_{name}" for family in ("hnsw", "code") for name in ("search", "insert", "unlink")]
+
 
 class TestHNSW(IndexContract):
     @staticmethod
@@ -103,15 +105,17 @@ def test_one_query_and_many_get_the_same(source):
     assert (exact.search(queries, 5).scores == many.scores).all() and (index.search(queries, 5, ef=700).scores == many.scores).all()
 
 
-@pytest.mark.parametrize("operation", ["hnsw_search", "hnsw_insert", "hnsw_unlink"])
+@pytest.mark.parametrize("operation", WALKS)
 @pytest.mark.parametrize("name, value", [("ground", 10**9), ("ground", 2**31 - 1), ("upper", 10**6), ("first", 10**6), ("entry", 10**6)])
 def test_a_graph_that_cannot_be_is_refused(library, operation, name, value):
     """Wherever the walk comes by; and what it does not come by does no harm."""
-    if operation == "hnsw_unlink" and name == "entry":
+    if operation.endswith("unlink") and name == "entry":
         name = "parent"
     for kernel in library.names(operation)[:-1]:
         for seed in range(20):
             values = cases.of(library.operations[operation])(np.random.default_rng(seed), 1)
+            if "visits" in values:
+                values["visits"] = 2**32 - 1
             if name == "entry":
                 values[name] = value
             else:
@@ -126,7 +130,7 @@ def test_a_graph_that_cannot_be_is_refused(library, operation, name, value):
 def test_any_links_end_the_walk(library, seed, share, kept):
     """Garbage for links, levels and parents: an answer or a refusal, never a trap and never without end."""
     random = np.random.default_rng(seed)
-    for operation in ("hnsw_search", "hnsw_insert", "hnsw_unlink"):
+    for operation in WALKS:
         values = cases.of(library.operations[operation])(random, random.integers(2))
         top = values["top"]
         for name in ("ground", "upper", "first", "levels", "parent"):
@@ -135,6 +139,8 @@ def test_any_links_end_the_walk(library, seed, share, kept):
                 low, high = (-1, top) if kept else (-(2**31), 2**31)
                 garbage = random.integers(-1, 6, array.shape) if name == "levels" else random.integers(low, high, array.shape)
                 array[...] = np.where(random.random(array.shape) < share, garbage, array)
+        if "codes" in values and not kept:  # factors too may be anything, such as NaN
+            values["codes"][:] = random.integers(0, 256, values["codes"].shape)
         if "slots" in values and not kept:
             values["slots"][:] = random.integers(0, top, len(values["slots"]))
         try:
