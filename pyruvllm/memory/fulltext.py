@@ -104,15 +104,18 @@ class FullText:
 
     def add(self, numbers: Sequence[int] | np.ndarray, blobs: Sequence[bytes]) -> None:
         """Records that are not in it yet, with their encoded words."""
-        pairs = np.frombuffer(b"".join(blobs), PAIR)
-        sizes = np.fromiter((len(blob) // PAIR.itemsize for blob in blobs), np.intp, len(blobs))
-        owner = np.repeat(np.arange(len(blobs)), sizes)  # (postings,)
+        self.extend(np.asarray(numbers, np.int64), np.fromiter(map(len, blobs), np.int64, len(blobs)), b"".join(blobs))
+
+    def extend(self, numbers: np.ndarray, sizes: np.ndarray, content: bytes | memoryview) -> None:
+        """The same for numbers (n,) int64 whose encoded words lie one after the other; sizes (n,) in bytes."""
+        pairs = np.frombuffer(content, PAIR)
+        owner = np.repeat(np.arange(len(sizes)), (sizes // PAIR.itemsize).astype(np.intp))  # (postings,)
         counts = pairs["count"].astype(np.int32)
         first = len(self.numbers)
-        self.numbers = np.concatenate([self.numbers, np.asarray(numbers, np.int64)])
-        lengths = np.bincount(owner, weights=counts, minlength=len(blobs)).astype(np.int32)
+        self.numbers = np.concatenate([self.numbers, numbers])
+        lengths = np.bincount(owner, weights=counts, minlength=len(sizes)).astype(np.int32)
         self.lengths = np.concatenate([self.lengths, lengths])
-        self.alive = np.concatenate([self.alive, np.ones(len(blobs), bool)])
+        self.alive = np.concatenate([self.alive, np.ones(len(sizes), bool)])
         self._tail.append((pairs["term"].copy(), (owner + first).astype(np.int32), counts))
         self._waiting += len(pairs)
         if self._waiting > max(TAIL, len(self._places) // 4):

@@ -103,6 +103,10 @@ class VectorIndex:
         """Vectors that a graph has yet to take in or let go."""
         return len(self._waiting) + len(self._gone)
 
+    def expect(self, count: int) -> None:
+        """Makes room for so many more vectors."""
+        (self._current if self._fresh is None else self._fresh).expect(count)
+
     def add(self, numbers: Sequence[int] | np.ndarray, vectors: np.ndarray) -> None:
         """Vectors (n, dimension) of numbers that are not in it."""
         if not len(numbers):

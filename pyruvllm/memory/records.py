@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, NotFoundError
-from ..storage.driver import Driver, Value
+from ..storage.driver import Blobs, Driver, Value
 from ..types import Metadata, Record
 from .filters import Clause, compile_filter, order_by
 
@@ -41,11 +41,6 @@ def dump(metadata: Mapping[str, Any]) -> str:
 
 def to_blob(vector: np.ndarray) -> bytes:
     return vector.astype("<f2").tobytes()
-
-
-def from_blobs(blobs: Sequence[Any], dimension: int) -> np.ndarray:
-    """(n, dimension) float32."""
-    return np.frombuffer(b"".join(blobs), "<f2").astype(np.float32).reshape(len(blobs), dimension)
 
 
 def checksum(number: int, blob: bytes) -> int:
@@ -125,15 +120,26 @@ class Records:
         rows = self._driver.query("SELECT embedding FROM vectors WHERE number = ?", [number])
         return np.frombuffer(rows[0][0], "<f2").astype(np.float32) if rows else None  # type: ignore[call-overload]
 
-    def vectors_of(self, numbers: Sequence[int], dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    def vectors_of(self, numbers: Sequence[int] | np.ndarray, dimension: int) -> tuple[np.ndarray, np.ndarray]:
         """(found numbers (n,) int64, their vectors (n, dimension) float32), in ascending order of number."""
-        sql = "SELECT v.number, v.embedding FROM json_each(?) AS j JOIN vectors AS v ON v.number = j.value ORDER BY v.number"
-        rows = self._driver.query(sql, [json.dumps([int(number) for number in numbers])])
-        return np.array([row[0] for row in rows], np.int64), from_blobs([row[1] for row in rows], dimension)
+        found = self._blobs("vectors", "embedding", np.unique(np.asarray(numbers, np.int64)))
+        return found.numbers, np.frombuffer(found.content, "<f2").astype(np.float32).reshape(len(found), dimension)
+
+    def _blobs(self, table: str, column: str, numbers: np.ndarray) -> Blobs:
+        """A column of the numbers (n,), ascending, that are in a table. Numbers close together are read in one run."""
+        if not len(numbers):
+            return Blobs(numbers, np.empty(0, np.int64), b"")
+        first, last = int(numbers[0]), int(numbers[-1])
+        if last - first < 2 * len(numbers):
+            sql = f"SELECT number, {column} FROM {table} WHERE number BETWEEN ? AND ? ORDER BY number"
+            found = self._driver.blobs(sql, [first, last])
+            return found.kept(np.isin(found.numbers, numbers, assume_unique=True))
+        sql = f"SELECT t.number, t.{column} FROM json_each(?) AS j JOIN {table} AS t ON t.number = j.value ORDER BY t.number"
+        return self._driver.blobs(sql, [json.dumps(numbers.tolist())])
 
     def originals(self, numbers: np.ndarray, dimension: int) -> np.ndarray:
         """The vectors of numbers (n,) in their order, (n, dimension) float32; ones for a number that has none."""
-        found, vectors = self.vectors_of(numbers.tolist(), dimension)
+        found, vectors = self.vectors_of(numbers, dimension)
         places = np.searchsorted(found, numbers)
         if len(found) == len(numbers):
             return vectors[places]
@@ -184,17 +190,20 @@ class Records:
             "SELECT number, text FROM records WHERE collection = ? ORDER BY number", [collection]
         )
 
-    def load(self, collection: str, *, vectors: bool) -> Iterator[list[tuple[int, bytes, bytes | None]]]:
-        """(number, words, vector blob or None) of every record in slices, by ascending number. Without ``vectors`` no blob is read."""
-        vector, join = ("v.embedding", "LEFT JOIN vectors AS v ON v.number = r.number") if vectors else ("NULL", "")
-        sql = (
-            f"SELECT r.number, p.terms, {vector} FROM records AS r JOIN postings AS p ON p.number = r.number {join} "
-            "WHERE r.collection = ? AND r.number > ? ORDER BY r.number LIMIT ?"
-        )
-        last = 0
-        while rows := self._driver.query(sql, [collection, last, SLICE]):
-            yield rows  # type: ignore[misc]
-            last = int(rows[-1][0])  # type: ignore[arg-type]
+    def words(self, collection: str) -> Iterator[Blobs]:
+        """The encoded words of every record, in slices by ascending number."""
+        return self._slices("postings", "terms", collection)
+
+    def vectors(self, collection: str, dimension: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers (n,) int64 and vectors (n, dimension) float32 of all that have one, in slices by ascending number."""
+        for found in self._slices("vectors", "embedding", collection):
+            yield found.numbers, np.frombuffer(found.content, "<f2").astype(np.float32).reshape(len(found), dimension)
+
+    def _slices(self, table: str, column: str, collection: str) -> Iterator[Blobs]:
+        rows = self._driver.query("SELECT number FROM records WHERE collection = ?", [collection])
+        numbers = np.sort(np.array([row[0] for row in rows], np.int64))
+        for start in range(0, len(numbers), SLICE):
+            yield self._blobs(table, column, numbers[start : start + SLICE])
 
     def fingerprint(self, collection: str) -> tuple[int, int]:
         """(how many vectors, sum of their checksums): what a saved index must have been made of."""

@@ -10,7 +10,6 @@ import numpy as np
 from ..config import CODECS
 from ..errors import ConfigError, NotFoundError
 from .collection import Collection
-from .records import from_blobs
 
 if TYPE_CHECKING:
     from .unified import UnifiedMemory
@@ -29,11 +28,12 @@ def load(memory: "UnifiedMemory", name: str, space: str, dimension: int, codec: 
     if changed is None and memory.writable and name in memory.saved.names():
         with memory.driver.transaction():
             memory.saved.drop(name)
-    for rows in memory.records.load(name, vectors=changed is None):
-        collection.fulltext.add([row[0] for row in rows], [row[1] for row in rows])
-        placed = [(number, blob) for number, _, blob in rows if blob is not None]
-        if placed:
-            collection.index.add([number for number, _ in placed], from_blobs([blob for _, blob in placed], dimension))
+    for words in memory.records.words(name):
+        collection.fulltext.extend(words.numbers, words.sizes, words.content)
+    if changed is None:
+        collection.index.expect(collection.vectors)
+        for numbers, vectors in memory.records.vectors(name, dimension):
+            collection.index.add(numbers, vectors)
     if changed:
         collection.index.remove(changed)
         collection.index.add(*memory.records.vectors_of(changed, dimension))

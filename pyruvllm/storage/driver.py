@@ -8,10 +8,32 @@ Integers are exact in INTEGER columns on both. Elsewhere (a column without a typ
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 Value = None | int | float | str | bytes
 Row = tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """Many blobs as one run of bytes: reading a hundred thousand of them one by one takes longer than looking into all."""
+
+    numbers: np.ndarray  # (n,) int64
+    sizes: np.ndarray  # (n,) int64, bytes
+    content: bytes | memoryview  # one after the other
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def kept(self, mask: np.ndarray) -> "Blobs":
+        """Those that a mask (n,) bool holds for."""
+        if mask.all():
+            return self
+        content = np.frombuffer(self.content, np.uint8)[np.repeat(mask, self.sizes.astype(np.intp))].tobytes()
+        return Blobs(self.numbers[mask], self.sizes[mask], content)
 
 
 class Driver(Protocol):
@@ -35,6 +57,9 @@ class Driver(Protocol):
 
     def query(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """All rows of one SELECT. Blobs come back as bytes."""
+
+    def blobs(self, sql: str, parameters: Sequence[Value] = ()) -> Blobs:
+        """All rows of one SELECT of an integer and a blob."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing. Nests (savepoints). Synchronous: nothing may be awaited inside."""

@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..errors import CorruptError, QuotaError, ReadOnlyError, StorageError
-from .driver import Driver, Row, Value
+from .driver import Blobs, Driver, Row, Value
 from .identity import claim, number
 from .lock import WriterLock, lock_path
 from .transaction import Transactions
@@ -90,6 +93,14 @@ class SqliteDriver:
         cursor = self._connection_execute(sql, parameters)
         with errors(self.name):
             return cursor.fetchall()
+
+    def blobs(self, sql: str, parameters: Sequence[Value] = ()) -> Blobs:
+        rows: Any = self.query(sql, parameters)
+        if not all(len(row) == 2 and isinstance(row[0], int) and isinstance(row[1], bytes) for row in rows):
+            raise StorageError("blobs are read by a statement that selects an integer and a blob")
+        contents = [row[1] for row in rows]
+        numbers, sizes = np.fromiter((row[0] for row in rows), np.int64, len(rows)), np.fromiter(map(len, contents), np.int64, len(rows))
+        return Blobs(numbers, sizes, b"".join(contents))
 
     def transaction(self) -> AbstractContextManager[None]:
         return self._transactions.level()

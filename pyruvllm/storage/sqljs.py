@@ -11,9 +11,9 @@ from typing import Any
 
 from .. import host
 from ..errors import ReadOnlyError, StorageError
-from .driver import Driver, Row, Value
+from .driver import Blobs, Driver, Row, Value
 from .identity import claim
-from .rowbytes import pack, unpack
+from .rowbytes import pack, unpack, unpack_blobs
 from .transaction import Transactions
 
 ROWS_AT_ONCE = 500  # of parameters in one crossing
@@ -66,6 +66,10 @@ class SqljsDriver:
     def query(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         with self._host.errors():
             return unpack(self._host.to_py(self._database.query(sql, self._packed([parameters]))))
+
+    def blobs(self, sql: str, parameters: Sequence[Value] = ()) -> Blobs:
+        with self._host.errors():
+            return unpack_blobs(self._host.to_py(self._database.query(sql, self._packed([parameters]))))
 
     def transaction(self) -> AbstractContextManager[None]:
         return self._transactions.level()

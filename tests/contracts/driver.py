@@ -6,6 +6,7 @@ A test class that derives from DriverContract has a fixture ``name``: a database
 import math
 import uuid
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +66,29 @@ class DriverContract:
         driver = await made(":memory:")
         assert driver.executemany("INSERT INTO items (whole, part, words, bytes) VALUES (?, ?, ?, ?)", iter(rows)) == len(rows)
         assert driver.query("SELECT whole, part, words, bytes FROM items ORDER BY id") == rows
+        await driver.close()
+
+    @given(rows=st.lists(st.tuples(INT64, st.binary(max_size=64)), max_size=20), data=st.data())
+    async def test_blobs_are_read_in_one_run(self, rows, data):
+        driver = await made(":memory:")
+        driver.executemany("INSERT INTO items (whole, bytes) VALUES (?, ?)", rows)
+        read = driver.blobs("SELECT whole, bytes FROM items WHERE id > ? ORDER BY id", [0])
+        assert read.numbers.tolist() == [whole for whole, _ in rows] and read.numbers.dtype == np.int64
+        assert read.sizes.tolist() == [len(content) for _, content in rows] and bytes(read.content) == b"".join(c for _, c in rows)
+        mask = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
+        kept = read.kept(np.array(mask, bool))
+        assert kept.numbers.tolist() == [whole for (whole, _), stays in zip(rows, mask, strict=True) if stays]
+        assert bytes(kept.content) == b"".join(content for (_, content), stays in zip(rows, mask, strict=True) if stays)
+        await driver.close()
+
+    @pytest.mark.parametrize(
+        "sql", ["SELECT id, words FROM items", "SELECT id FROM items", "SELECT bytes, id FROM items", "SELECT id, NULL FROM items"]
+    )
+    async def test_blobs_that_are_none_are_refused(self, name, columns):
+        driver = await made(name)
+        driver.execute("INSERT INTO items (words, bytes) VALUES ('x', x'00')")
+        with pytest.raises(StorageError, match="an integer and a blob"):
+            driver.blobs(f"SELECT {columns} FROM items")
         await driver.close()
 
     async def test_not_a_number_becomes_null_and_infinity_stays(self, name):
