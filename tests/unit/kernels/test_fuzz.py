@@ -2,11 +2,10 @@
 
 import pytest
 
-from pyruvllm.kernels.pack import bundled
-from wasm_kernels.declare import families
-from wasm_kernels.fuzz import Fuzzer
+from pyruvllm.kernels.pack import bundled, declared
+from wasm_kernels.fuzz import TRUSTED, Fuzzer
 
-ROUNDS = 100
+ROUNDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -14,9 +13,9 @@ def files():
     return bundled()
 
 
-@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize("family", sorted({each.family for each in declared().operations.values() if each.name not in TRUSTED}))
 def test_kernels_keep_to_their_operands(files, family):
     fuzzer = Fuzzer(files, family)
-    assert fuzzer.kernels or family == "replay"
+    assert {kernel.name.rpartition(".")[2] for kernel in fuzzer.kernels} == {"simd128", "relaxed"}
     for kernel in fuzzer.kernels:
         assert fuzzer.faults(kernel, ROUNDS) == []
