@@ -33,11 +33,12 @@ OPERATIONS["bit1"] = OPERATIONS["int8"]
 
 
 class HnswKernels:
-    """memory: where the kernels work; kernel: gives the kernel of an operation."""
+    """memory: where the kernels work; kernel: gives the kernel of an operation; codecs: those whose operations are compiled."""
 
-    def __init__(self, memory: KernelMemory, kernel: Callable[[str], Kernel]) -> None:
+    def __init__(self, memory: KernelMemory, kernel: Callable[[str], Kernel], codecs: Sequence[str] = tuple(OPERATIONS)) -> None:
         self.memory = memory
         self.kernel = kernel
+        self.codecs = tuple(codecs)
 
     def empty(self, shape: Any, dtype: Any) -> np.ndarray:
         return self.memory.empty(shape, dtype)

@@ -59,7 +59,8 @@ def accelerator(registry: KernelRegistry | None) -> HnswKernels | None:
     """What searches and links vectors; None where numpy does it, which is faster at that than the kernels' twins."""
     if registry is None or registry.memory is None or not registry.library.modules("hnsw"):
         return None
-    return HnswKernels(registry.memory, registry.kernel)
+    codecs = ("float32", "int8", "bit1") if registry.library.modules("code") else ("float32",)
+    return HnswKernels(registry.memory, registry.kernel, codecs)
 
 
 class KernelStatistics:
