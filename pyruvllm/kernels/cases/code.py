@@ -60,7 +60,7 @@ def _scale(arguments) -> float:
 
 def grown(rng, size, metric):
     """An index over codes after additions and deletions."""
-    count, dim, m = ((12, 3, 2), (300, 130, 3), (600, 256, 8))[size]
+    count, dim, m = ((12, 3, 2), (100, 130, 3), (400, 256, 8))[size]
     count += int(rng.integers(0, 10))
     index = HNSW(dim, M=m, ef_construction=m + 10, metric=metric, seed=int(rng.integers(1000)), codec=("int8", "bit1")[rng.integers(2)])
     index.add(rng.permutation(3 * count)[:count], rng.standard_normal((count, dim)) + 0.5)
