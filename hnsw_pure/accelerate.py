@@ -34,6 +34,10 @@ class BoundIndex(Protocol):
     (q, k) float32, -inf there. Raises NonFiniteError, ZeroVectorError, as numpy would.
     """
 
+    @property
+    def met(self) -> int:
+        """Slots that the walk for the last query met, if it was asked alone."""
+
     def scan(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """The exact nearest."""
 
@@ -45,7 +49,7 @@ class BoundIndex(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """The nearest that a walk through the graph finds. It gives fewer than k only where fewer exist; k <= ef.
 
-        visits: slots that each search may meet before it opens no further list.
+        visits: slots that each search may meet before it opens no further list, if it has k hits.
         """
 
     def insert(self, slots: np.ndarray, entry: int, ef: int) -> np.ndarray:

@@ -181,32 +181,40 @@ class VectorIndex:
             self._shrink()
         return left
 
-    def search(self, queries, k: int = 10, ef: int | None = None, where: Where | None = None) -> SearchResult:
+    def search(
+        self, queries, k: int = 10, ef: int | None = None, where: Where | None = None, *, budget: float | None = None
+    ) -> SearchResult:
         """The k nearest to each of queries (q, dim); a single query (dim,) is one row.
 
         k: hits wanted, at least 1. Fewer come back only where fewer exist.
         ef: how many near vectors a graph search keeps in sight; more is slower and finds more. At least k.
         where: the allowed ids, or a callable from ids (n,) int64 to (n,) bool that is called once. None allows all.
+        budget: seconds for the walks of this call, which end early where this machine's pace so far says that they would take longer;
+            k hits come back all the same. Originals are fetched after it.
         Raises DimensionError, NonFiniteError, ZeroVectorError, ParameterError, EfError, InvalidIdError.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ParameterError(f"k is {k!r}; it is an integer of at least 1")
         if ef is not None and (isinstance(ef, bool) or not isinstance(ef, int | np.integer) or ef < k):
             raise EfError(f"ef is {ef!r}; it is an integer of at least k, here {k}")
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int | float | np.number) or not budget > 0):
+            raise ParameterError(f"budget is {budget!r}; it is a number of seconds above 0")
         rows = self._metric.rows(queries, "queries")
         ef = max(ef or self._ef(), k)
         allowed = None if where is None else self._table.allowed(where)
         if self._originals is None or not self._codec.last:
-            return SearchResult(*self._found(rows, int(k), int(ef), allowed))
-        found, _ = self._found(rows, max(k, min(int(ef), self._codec.last * int(k))), int(ef), allowed)
+            return SearchResult(*self._found(rows, int(k), int(ef), allowed, budget))
+        found, _ = self._found(rows, max(k, min(int(ef), self._codec.last * int(k))), int(ef), allowed, budget)
         prepared = self._metric.prepare(rows, self._metric.squares(rows, "queries"))
         return SearchResult(*rescored(self._metric, self._originals, prepared, found, int(k)))
 
-    def _found(self, rows: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _found(
+        self, rows: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, budget: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Ids (q, k) int64 and scores (q, k) float32 for queries (q, dim) as they were given, as far as codes tell."""
         if self._bound is not None and len(rows) and len(self._table):
-            return self._accelerated(self._bound, rows, k, ef, allowed)
-        slots, scores = self._search(self._metric.prepare(rows, self._metric.squares(rows, "queries")), k, ef, allowed)
+            return self._accelerated(self._bound, rows, k, ef, allowed, budget)
+        slots, scores = self._search(self._metric.prepare(rows, self._metric.squares(rows, "queries")), k, ef, allowed, budget)
         ids = np.full(slots.shape, -1, np.int64)
         hits = slots >= 0
         ids[hits] = self._table.ids[slots[hits]]
@@ -324,11 +332,13 @@ class VectorIndex:
 
     # What an index with a graph does besides
 
-    def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _search(
+        self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, budget: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Slots (q, k) int64 and scores (q, k) float32 for prepared queries; `allowed` is a mask over slots (top,) bool."""
         raise NotImplementedError
 
-    def _accelerated(self, bound: BoundIndex, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
+    def _accelerated(self, bound: BoundIndex, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, budget: float | None):
         """The same through an accelerator: queries as they were given; ids (q, k) int64 and scores (q, k) float32."""
         return bound.scan(queries, k, allowed)
 

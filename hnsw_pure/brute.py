@@ -17,7 +17,7 @@ class BruteForce(VectorIndex):
         index.add([1, 2], vectors)              # (2, 768)
         index.search(queries, k=10).ids         # (q, 10) int64
 
-    dim: numbers a vector; metric: "cosine", "ip" or "l2". `ef` of a search is checked and then ignored.
+    dim: numbers a vector; metric: "cosine", "ip" or "l2". `ef` and `budget` of a search are checked and then ignored.
     codec, originals: as of HNSW; seed: of the rotation of codes.
     accelerator: compiled code that scans, see accelerate.py.
     """
@@ -38,7 +38,7 @@ class BruteForce(VectorIndex):
         if accelerator is not None:
             self._bound = accelerator.bind(self._table, None)
 
-    def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
+    def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, budget: float | None):
         return scan(self._table, queries, k, self._table.live() if allowed is None else np.flatnonzero(allowed))
 
 

@@ -7,6 +7,7 @@ layer, level multiplier 1 / ln M, neighbour selection by algorithm 4.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .errors import CorruptSegmentError, ParameterError
 from .explain import Step, walked
 from .graph import Graph
 from .insert import link
+from .pace import Pace
 from .repair import unlink
 from .rescore import Originals
 from .search import Visited, beam, descend
@@ -72,11 +74,12 @@ class HNSW(VectorIndex):
         self.ef_construction = int(ef_construction)
         self.ef_search = int(ef_search)
         self._visited = Visited()
+        self._pace = Pace()
         self._graph = Graph(self.M, self.seed, self._ledger, self._empty)
         if accelerator is not None:
             self._bound = accelerator.bind(self._table, self._graph)
 
-    def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
+    def _search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, budget: float | None):
         table, graph = self._table, self._graph
         among = table.live() if allowed is None else np.flatnonzero(allowed)
         wanted = min(k, len(among))
@@ -84,19 +87,34 @@ class HNSW(VectorIndex):
             return scan(table, queries, k, among)
         slots = np.full((len(queries), k), -1, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
+        visits = None if budget is None else self._pace.visits(budget, len(queries))
+        begun, met = perf_counter(), 0
         for i, query in enumerate(queries):
             asked = table.codec.ask(query[None])
-            found, _ = beam(graph.ground, table, asked, descend(graph, table, asked), ef, self._visited, allowed)
+            found, _ = beam(graph.ground, table, asked, descend(graph, table, asked), ef, self._visited, allowed, visits)
+            met += self._visited.met
+            if len(found) < wanted and visits is not None:
+                found, _ = beam(graph.ground, table, asked, descend(graph, table, asked), wanted, self._visited, allowed)
             if len(found) < wanted:
                 slots[i : i + 1], scores[i : i + 1] = scan(table, query[None], k, among)
             else:
                 slots[i, :wanted], scores[i, :wanted] = rank(table, found[:wanted], query)
+        if budget is not None:
+            self._pace.note(met, perf_counter() - begun)
         return slots, scores
 
-    def _accelerated(self, bound: BoundIndex, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None):
+    def _accelerated(
+        self, bound: BoundIndex, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, budget: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         if allowed is not None and self._scans(int(np.count_nonzero(allowed)), ef):
             return bound.scan(queries, k, allowed)
-        return bound.search(queries, k, ef, allowed)
+        if budget is None:
+            return bound.search(queries, k, ef, allowed)
+        begun = perf_counter()
+        found = bound.search(queries, k, ef, allowed, self._pace.visits(budget, len(queries)))
+        if len(queries) == 1:
+            self._pace.note(bound.met, perf_counter() - begun)
+        return found
 
     def _scans(self, among: int, ef: int) -> bool:
         """Whether so few are allowed that a scan is the better way.

@@ -24,6 +24,11 @@ class Visited:
             self._stamps[-1] = np.iinfo(np.int64).max  # where -1, the padding of neighbour lists, looks: always met
         self._start = self._next
 
+    @property
+    def met(self) -> int:
+        """Slots that this search came by, some of them more than once."""
+        return self._next - self._start
+
     def fresh(self, slots: np.ndarray) -> np.ndarray:
         """Those of slots (n,) that were not met before, each once; from now on they are met."""
         slots = slots[self._stamps[slots] < self._start]
@@ -51,11 +56,19 @@ def descend(graph: Graph, table: VectorTable, query: Rows) -> int:
 
 
 def beam(
-    layer: Layer, table: VectorTable, query: Rows, start: int, ef: int, visited: Visited, allowed: np.ndarray | None = None
+    layer: Layer,
+    table: VectorTable,
+    query: Rows,
+    start: int,
+    ef: int,
+    visited: Visited,
+    allowed: np.ndarray | None = None,
+    visits: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ef nearest that a walk from `start` finds: slots (n,), best first, and their closeness (n,), n <= ef.
 
     With `allowed`, a mask over slots (top,) bool, the walk still goes through every node, but only allowed ones count and come back.
+    Once it met so many slots as `visits` says, it opens no further list.
     """
     visited.begin(len(table.ids))
     slots = visited.fresh(np.array([start]))
@@ -64,7 +77,7 @@ def beam(
     full = False
     while True:
         frontier = np.flatnonzero(waiting)[:WIDTH]
-        if not len(frontier):
+        if not len(frontier) or (visits is not None and visited.met >= visits):
             break
         waiting[frontier] = False
         near = visited.fresh(layer.lists(slots[frontier]).ravel())

@@ -41,6 +41,7 @@ FOR_ANY_CODE i32 search(const code_search_args *a, const enum code code) {
   f32 *query = DATA(f32, a->query);
   question q = {.high = DATA(u64, a->planes), .low = DATA(u64, a->planes) + a->dims / 16, .steps = DATA(i8, a->steps)};
   if ((u32)a->entry >= a->top || g.levels[a->entry] < 0) return FAIL(INDEX, ARG_code_search_entry);
+  const u32 needed = a->k < a->ef ? a->k : a->ef;
   for (u32 i = 0; i < a->count; i++) {
     const f32 *given = DATA(const f32, a->queries) + (u64)i * a->dim;
     if (asked(&q, given, centre, DATA(const f32, a->factors), query, DATA(f32, a->left), a->dim, a->dims, a->metric))
@@ -51,9 +52,11 @@ FOR_ANY_CODE i32 search(const code_search_args *a, const enum code code) {
     for (u32 level = (u32)g.levels[here]; level; level--) {
       if (descend(&v, &g, &r, &q, level, &here, &best, code)) return FAIL(INDEX, ARG_code_search_upper);
     }
-    i32 n = beam(&v, &g, &r, &q, here, 0, a->ef, DATA(const u8, a->allowed), a->visits, code);
+    u32 *met = DATA(u32, a->met) + i;
+    i32 n = beam(&v, &g, &r, &q, here, 0, a->ef, DATA(const u8, a->allowed), a->visits, needed, met, code);
     if (n < 0) return FAIL(INDEX, ARG_code_search_ground);
     sort(r.nearest, (u32)n);
+    if (code == INT8) refine(&v, &q, DATA(const f32, a->left), r.nearest, (u32)n / 2 < a->k ? (u32)n : 2 * a->k);
     const u64 at = (u64)i * a->k;
     answer_codes(DATA(const i64, a->ids), query, centre, a->dim, r.nearest, (u32)n, a->k, a->metric, DATA(i64, a->found) + at,
                  DATA(f32, a->scores) + at);
@@ -87,6 +90,7 @@ FOR_ANY_CODE i32 scan(const code_scan_args *a, const enum code code) {
       for (u32 j = 0; j < n; j++) keep(nearest, &held, a->k, key_of(values[j], block[j]));
     }
     sort(nearest, held);
+    if (code == INT8) refine(&v, &q, DATA(const f32, a->left), nearest, held);
     const u64 at = (u64)i * a->k;
     answer_codes(ids, query, centre, a->dim, nearest, held, a->k, a->metric, DATA(i64, a->found) + at, DATA(f32, a->scores) + at);
   }

@@ -149,6 +149,21 @@ static inline i32 along_tails(const i8 *steps, const u8 *tails, u32 dims) {
   return sum4i(wasm_i32x4_add(s0, s1));
 }
 
+// The sum of numbers, each half a step higher than it says, times x.
+static inline f32 along_numbers(const i8 *numbers, const f32 *x, u32 dims) {
+  const v128_t half = wasm_f32x4_const_splat(0.5f);
+  v128_t sums[4] = {wasm_f32x4_const_splat(0), wasm_f32x4_const_splat(0), wasm_f32x4_const_splat(0), wasm_f32x4_const_splat(0)};
+  for (u32 i = 0; i < dims; i += 16) {
+    const v128_t eight = wasm_v128_load(numbers + i);
+    const v128_t low = wasm_i16x8_extend_low_i8x16(eight), high = wasm_i16x8_extend_high_i8x16(eight);
+    const v128_t four[4] = {wasm_i32x4_extend_low_i16x8(low), wasm_i32x4_extend_high_i16x8(low), wasm_i32x4_extend_low_i16x8(high),
+                            wasm_i32x4_extend_high_i16x8(high)};
+    for (u32 j = 0; j < 4; j++)
+      sums[j] = MADD(wasm_f32x4_add(wasm_f32x4_convert_i32x4(four[j]), half), wasm_v128_load(x + i + 4 * j), sums[j]);
+  }
+  return sum4(wasm_f32x4_add(wasm_f32x4_add(sums[0], sums[1]), wasm_f32x4_add(sums[2], sums[3])));
+}
+
 // Signs in which two codes differ.
 static inline u32 hamming(const u8 *x, const u8 *y, u32 dims) {
   u32 n = 0;

@@ -9,6 +9,7 @@ FOR_ANY_CODE i32 search(const hnsw_search_args *a, const enum code code) {
   f32 *query = DATA(f32, a->query);
   if (a->metric == L2 && !v.halves) return FAIL(VALUE, ARG_hnsw_search_halves);
   if ((u32)a->entry >= a->top || g.levels[a->entry] < 0) return FAIL(INDEX, ARG_hnsw_search_entry);
+  const u32 needed = a->k < a->ef ? a->k : a->ef;
   for (u32 i = 0; i < a->count; i++) {
     if (prepare(DATA(const f32, a->queries) + (u64)i * a->dim, query, a->dim, a->metric)) return FAIL(VALUE, ARG_hnsw_search_queries);
     u32 here = (u32)a->entry;
@@ -17,7 +18,8 @@ FOR_ANY_CODE i32 search(const hnsw_search_args *a, const enum code code) {
     for (u32 level = (u32)g.levels[here]; level; level--) {
       if (descend(&v, &g, &r, query, level, &here, &best, code)) return FAIL(INDEX, ARG_hnsw_search_upper);
     }
-    i32 n = beam(&v, &g, &r, query, here, 0, a->ef, DATA(const u8, a->allowed), a->visits, code);
+    u32 *met = DATA(u32, a->met) + i;
+    i32 n = beam(&v, &g, &r, query, here, 0, a->ef, DATA(const u8, a->allowed), a->visits, needed, met, code);
     if (n < 0) return FAIL(INDEX, ARG_hnsw_search_ground);
     sort(r.nearest, (u32)n);
     const u64 at = (u64)i * a->k;

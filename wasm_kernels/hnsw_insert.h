@@ -197,9 +197,9 @@ FOR_ANY_CODE i32 insert(const linking *l, u32 slot, i32 entry, u32 ef, const enu
     if (descend(&l->v, &l->g, &l->r, query, level, &here, &best, code)) return -1;
   }
   for (;; level--) {
-    u32 width;
+    u32 width, met;
     i32 *list = list_of(&l->g, slot, level, &width);
-    const i32 n = beam(&l->v, &l->g, &l->r, query, here, level, ef, 0, ~0u, code);
+    const i32 n = beam(&l->v, &l->g, &l->r, query, here, level, ef, 0, ~0u, 0, &met, code);
     if (!list || n < 0) return -1;
     sort(l->r.nearest, (u32)n);
     here = slot_of(~l->r.nearest[0]);

@@ -74,16 +74,17 @@ static inline u16 next_visit(u16 *visited, u32 top) {
 }
 
 // The ef nearest that a walk on one layer finds, and which are allowed: a heap of ~keys in r->nearest. Their number, or -1 as above.
-// No list is opened any more once `visits` slots were met.
+// No list is opened any more once `visits` slots were met, and `needed` of those that count. *met: slots that were.
 FOR_ANY_CODE i32 beam(const vectors *v, const graph *g, const room *r, const void *query, u32 start, u32 level, u32 ef, const u8 *allowed,
-                      u32 visits, const enum code code) {
+                      u32 visits, u32 needed, u32 *met, const enum code code) {
   const u16 now = next_visit(r->visited, g->top);
   u16 *visited = r->visited + 1;
-  u32 found = 0, waiting = 0, fresh = 1, met = 0;
+  u32 found = 0, waiting = 0, fresh = 1;
+  *met = 0;
   r->near[0] = start;
   visited[start] = now;
   for (;;) {
-    met += fresh;
+    *met += fresh;
     if (code == INT8) fresh = sieve(v, query, r->near, fresh, r->values, found == ef ? closeness_of(~r->nearest[0]) : -__builtin_inff(), code);
     else score(v, query, r->near, fresh, r->values, code);
     for (u32 i = 0; i < fresh; i++) {
@@ -94,7 +95,7 @@ FOR_ANY_CODE i32 beam(const vectors *v, const graph *g, const room *r, const voi
       push(r->frontier, &waiting, key);
       if (!allowed || allowed[r->near[i]]) keep(r->nearest, &found, ef, key);
     }
-    if (!waiting || met >= visits) break;
+    if (!waiting || (*met >= visits && found >= needed)) break;
     u64 next = pop(r->frontier, &waiting);
     if (found == ef && next < ~r->nearest[0]) break;
     u32 width;

@@ -59,6 +59,7 @@ class KernelIndex:
     def __init__(self, kernels: HnswKernels, table: VectorTable, graph: Graph | None) -> None:
         self._table, self._graph = table, graph
         self._metric = METRICS.index(table.metric.name)
+        self._asked = 0  # queries of the last call
         self._room = _Room(kernels.memory, table.metric.dim)
         asked = ("queries", *self.given, *self.stored, "ids", "allowed", "found", "scores")
         linked = ("levels", "ground", "first", "upper", "visited", "frontier")
@@ -72,7 +73,7 @@ class KernelIndex:
         self._scan = bound("scan", asked, counted)
         if graph is None:
             return
-        self._search = bound("search", asked + linked, (*counted, "ef", *walked, "entry", "visits"))
+        self._search = bound("search", (*asked, *linked, "met"), (*counted, "ef", *walked, "entry", "visits"))
         self._insert = bound(
             "insert", ("slots", *self.stored, *changed, *linked),
             ("count", "top", self.sizes[-1], *self.limits, "ef", *walked, "run", "runs", "entry"),
@@ -91,7 +92,12 @@ class KernelIndex:
         graph = self._graph
         limit = _NO_LIMIT if visits is None else visits
         shape = (min(ef, self._table.top), graph.ground.width, len(graph.towers.links), graph.m, graph.entry, limit)
-        return self._in_parts(self._search, queries, k, allowed, self._linked(), shape)
+        arrays = (*self._linked(), self._room.at_least("met", _TOGETHER, np.uint32))
+        return self._in_parts(self._search, queries, k, allowed, arrays, shape)
+
+    @property
+    def met(self) -> int:
+        return int(self._room.at_least("met", _TOGETHER, np.uint32)[: self._asked].sum())
 
     def insert(self, slots: np.ndarray, entry: int, ef: int) -> np.ndarray:
         table, graph, room = self._table, self._graph, self._room
@@ -142,6 +148,7 @@ class KernelIndex:
         if allowed is not None:
             mask = room.at_least("allowed", len(table.ids), np.uint8)
             mask[: len(allowed)] = allowed
+        self._asked = len(queries)
         room.fit(len(queries), k)
         room.rows[...] = queries
         try:

@@ -98,6 +98,7 @@ def code_search(rng, size):
     given = {**linked(index), **searched(rng, index, size), **stored(index), **turned(index)}
     return {
         **given, "ef": top + int(rng.integers(3)), "visited": np.zeros(top + 1, np.uint16), "visits": 2**32 - 1, "slack": SLACK,
+        "met": np.zeros(given["count"], np.uint32),
     }  # fmt: skip
 
 

@@ -6,9 +6,11 @@ What kernels save is not repeated here: every vector that a walk meets is scored
 eight bits of the query, of 1-bit codes four, and leave out what an estimate rules out.
 """
 
+from functools import partial
+
 import numpy as np
 
-from hnsw_pure.codec import Codes, Int8, Signs
+from hnsw_pure.codec import Codes, Int8, Rows, Signs
 from hnsw_pure.metric import METRICS, Metric
 from hnsw_pure.table import VectorTable
 
@@ -23,14 +25,15 @@ def code_encode(rows, centre, factors, codes, tails, count, dim, dims, metric):
             array.reshape(-1)[: made[name].size] = made[name].reshape(-1)
 
 
-def code_search(queries, centre, factors, codes, tails, ids, levels, ground, first, upper, allowed, visited, found, scores,
+def code_search(queries, centre, factors, codes, tails, ids, levels, ground, first, upper, allowed, visited, found, scores, met,
                 count, top, dim, dims, width, rows, m, k, ef, metric, visits, entry, slack):  # fmt: skip
     codec = _codec(METRICS[metric], dim, dims, tails is not None, centre, factors)
     walk = walker("code_search", ground, upper, first, levels, top, width, rows, m, entry)
     table = VectorTable.over(codec, _codes(codes, tails, top, dims), top)
     for i, query in enumerate(prepared_of("code_search", queries, count, codec.metric)):
         asked = codec.ask(query[None])
-        slots, _ = walk(lambda slots, asked=asked: table.closeness(np.array(slots), asked), ef, allowed, visited, visits)
+        closeness = partial(_closeness, table, asked)
+        slots, met[i] = walk(closeness, ef, allowed, visited, visits, min(k, ef))
         answer(ids, slots[:k], table.scores(slots[:k], query), i, k, found, scores)
 
 
@@ -57,6 +60,10 @@ def code_unlink(dead, codes, tails, levels, ground, parent, first, upper, touche
                 top, dims, width, rows, m, ef, run, runs):  # fmt: skip
     graph = graph_of(m, top, width, rows, levels[:top], parent, ground, first, upper, touched, uppers, run)
     remove("code_unlink", graph, _table(codes, tails, top, dims), dead, ef)
+
+
+def _closeness(table: VectorTable, asked: Rows, slots: list[int]) -> np.ndarray:
+    return table.closeness(np.array(slots), asked)
 
 
 def _codec(metric: str, dim: int, dims: int, has_tails: bool, centre=None, factors=None) -> Signs:

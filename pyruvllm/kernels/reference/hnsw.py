@@ -23,7 +23,7 @@ from hnsw_pure.table import VectorTable
 from ...errors import OperandError
 
 
-def hnsw_search(queries, vectors, halves, ids, levels, ground, first, upper, allowed, visited, found, scores,
+def hnsw_search(queries, vectors, halves, ids, levels, ground, first, upper, allowed, visited, found, scores, met,
                 count, top, dim, width, rows, m, k, ef, metric, visits, entry):  # fmt: skip
     measure = _metric("hnsw_search", metric, dim, halves)
     prepared = prepared_of("hnsw_search", queries, count, measure)
@@ -35,13 +35,13 @@ def hnsw_search(queries, vectors, halves, ids, levels, ground, first, upper, all
         def closeness(slots: list[int], query=query) -> np.ndarray:
             return vectors[slots] @ query if halves is None else vectors[slots] @ query - halves[slots]
 
-        slots, _ = walk(closeness, ef, allowed, visited, visits)
+        slots, met[i] = walk(closeness, ef, allowed, visited, visits, min(k, ef))
         slots = slots[:k]
         answer(ids, slots, measure.scores(vectors[slots], query), i, k, found, scores)
 
 
 def walker(operation: str, ground, upper, first, levels, top: int, width: int, rows: int, m: int, entry: int) -> Callable:
-    """(closeness of slots, ef, allowed, visited, visits) to the slots that a walk finds, best first, and how close they are.
+    """(closeness of slots, ef, allowed, visited, visits, needed) to the slots that a walk finds, best first, and how many it met.
 
     `visited` counts the searches; which nodes were met is a set here.
     """
@@ -59,7 +59,7 @@ def walker(operation: str, ground, upper, first, levels, top: int, width: int, r
             raise OperandError(f"{operation}: slot {slot} has a neighbour {near.max()}; there are {top} slots")
         return near.tolist()
 
-    def walk(closeness, ef, allowed, visited, visits):
+    def walk(closeness, ef, allowed, visited, visits, needed):
         def keys(slots: list[int]) -> list[tuple[float, int]]:
             """Greater is nearer; of equally near ones the lower slot is greater."""
             return [(value, -slot) for value, slot in zip(closeness(slots).tolist(), slots, strict=True)] if slots else []
@@ -84,14 +84,13 @@ def walker(operation: str, ground, upper, first, levels, top: int, width: int, r
                 heapq.heappush(waiting, (-key[0], -key[1]))
                 if allowed is None or allowed.reshape(-1)[-key[1]]:
                     (heapq.heappush if len(nearest) < ef else heapq.heappushpop)(nearest, key)
-            if not waiting or len(met) >= visits:
+            if not waiting or (len(met) >= visits and len(nearest) >= needed):
                 break
             value, slot = heapq.heappop(waiting)
             if len(nearest) == ef and (-value, -slot) < nearest[0]:
                 break
             fresh = [near for near in dict.fromkeys(neighbours(slot, 0)) if near not in met]
-        best = sorted(nearest, reverse=True)
-        return np.array([-slot for _, slot in best], np.int64), np.array([value for value, _ in best], np.float32)
+        return np.array([-slot for _, slot in sorted(nearest, reverse=True)], np.int64), len(met)
 
     return walk
 
