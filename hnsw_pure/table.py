@@ -80,7 +80,10 @@ class VectorTable:
 
     def scores(self, slots: np.ndarray, query: np.ndarray) -> np.ndarray:
         """Scores of slots (n,) for a prepared query (dim,), (n,) float32."""
-        return self.codec.scores(self.at(slots), query)
+        if self._plain or len(slots) <= _BLOCK:
+            return self.codec.scores(self.at(slots), query)
+        parts = np.split(slots, range(_BLOCK, len(slots), _BLOCK))
+        return np.concatenate([self.codec.scores(self.at(part), query) for part in parts])
 
     def live(self) -> np.ndarray:
         """Slots in use, ascending, (n,) int64."""
