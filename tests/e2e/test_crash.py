@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,11 @@ def processes() -> dict[int, tuple[int, list[str]]]:
     return found
 
 
-def kill_renderers(profile: Path) -> int:
-    """SIGKILL to every renderer of the browser with this profile; returns how many there were."""
+def kill_renderers(profile: Path) -> set[int]:
+    """SIGKILL to every renderer of the browser with this profile; returns which they were."""
     everything = processes()
     ours = {pid for pid, (_, arguments) in everything.items() if f"--user-data-dir={profile}" in arguments}
-    killed = 0
+    killed = set()
     for pid, (ancestor, arguments) in everything.items():
         if "--type=renderer" not in arguments:
             continue
@@ -44,8 +45,16 @@ def kill_renderers(profile: Path) -> int:
             ancestor = everything[ancestor][0]
         if ancestor in ours:
             os.kill(pid, signal.SIGKILL)
-            killed += 1
+            killed.add(pid)
     return killed
+
+
+def wait_until_buried(killed: set[int]) -> None:
+    """Until the browser knows of their deaths: it keeps a renderer in spare, and a new page that is given a dead one never comes."""
+    deadline = time.monotonic() + 30
+    while left := [pid for pid in killed if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, f"the browser does not notice that its renderers {left} are dead"
+        time.sleep(0.02)
 
 
 def test_no_acknowledged_batch_is_lost_in_twenty_kills(new_context, console, tmp_path):
@@ -67,7 +76,9 @@ def test_no_acknowledged_batch_is_lost_in_twenty_kills(new_context, console, tmp
         page.evaluate("void storage.write('crash')")
         page.wait_for_timeout(random.uniform(50, 700))
         with page.expect_event("crash"):
-            assert kill_renderers(profile) >= 1
+            killed = kill_renderers(profile)
+            assert killed
+        wait_until_buried(killed)
         assert saved, "it was killed before it had written anything"
         reported = saved[-1]
         page.close()
