@@ -34,6 +34,7 @@ def _nines(recall: float) -> float:
 def svg(runs: list[Run], title: str) -> str:
     """p50 over recall@10; the axis of recall has equal room for 0.9 ... 0.99 and 0.99 ... 0.999."""
     shown = [run | {"points": [point for point in run["points"] if point[1] >= 0.85]} for run in runs]
+    shown = [run for run in shown if run["points"]]
     times = [point[2] for run in shown for point in run["points"]]
     low, high = math.floor(math.log10(min(times)) * 3) / 3, math.ceil(math.log10(max(times)) * 3) / 3
 
@@ -63,10 +64,9 @@ def svg(runs: list[Run], title: str) -> str:
         colour = COLOURS[number % len(COLOURS)]
         dash = ' stroke-dasharray="5 4"' if run["peer"] else ""
         places = [(x(point[1]), y(point[2])) for point in sorted(run["points"])]
-        if places:
-            line = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
-            parts.append(f'<polyline class="line" stroke="{colour}"{dash} points="{line}"/>')
-            parts += [f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2.5" fill="{colour}"/>' for across, down in places]
+        line = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
+        parts.append(f'<polyline class="line" stroke="{colour}"{dash} points="{line}"/>')
+        parts += [f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2.5" fill="{colour}"/>' for across, down in places]
         row = TOP + 8 + 18 * number
         key = WIDTH - RIGHT + 14
         parts.append(f'<line class="line" stroke="{colour}"{dash} x1="{key}" x2="{key + 24}" y1="{row}" y2="{row}"/>')
