@@ -7,8 +7,10 @@
 The self-test of a kernel runs it at sizes 0 and 1 and compares with its twin; so do the tests, in more rounds and also at size 2.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -44,10 +46,20 @@ def of(operation: Operation) -> Case:
     return getattr(import_module(f"{__name__}.{operation.family}"), operation.name)
 
 
+def made(tried: Case, seed: int, size: int) -> Arguments:
+    """The arguments of one random case, not to be written to. Small ones are kept: making a graph takes longer than trying a kernel."""
+    return _kept(tried, seed, size) if size < 2 else tried(np.random.default_rng(seed), size)
+
+
+@lru_cache(maxsize=32)  # four for each variant of an operation, which are tried one after the other
+def _kept(tried: Case, seed: int, size: int) -> Arguments:
+    return tried(np.random.default_rng(seed), size)
+
+
 def fault(kernel: Kernel, twin: Kernel, seed: int, size: int) -> str | None:
     """What a kernel does otherwise than its twin on one random case, in words; None where they agree."""
     tried = of(kernel.operation)
-    expected, found = (tried(np.random.default_rng(seed), size) for _ in range(2))
+    expected, found = (copy.deepcopy(made(tried, seed, size)) for _ in range(2))
     twin(**expected)
     kernel(**found)
     if tried.same:
