@@ -2,7 +2,8 @@
 
 import ctypes
 import platform
-from bisect import insort
+from bisect import bisect, insort
+from collections import deque
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from math import prod
@@ -38,6 +39,7 @@ class Arena:
         self._origin = ctypes.addressof(self._memory.data_ptr(self._store).contents)
         self._end = STACK  # of the memory so far, bytes
         self._holes: list[tuple[int, int]] = []  # (start, length) of free memory, ascending, no two adjacent
+        self._given: deque[tuple[int, int]] = deque()  # free memory that is not among the holes yet
 
     def _config(self) -> wt.Config:
         config = wt.Config()
@@ -82,7 +84,9 @@ class Arena:
 
     def _take(self, size: int) -> int:
         """The start of that many free bytes: the first hole they fit in, else new memory."""
-        size = max(-(-size // ALIGN) * ALIGN, ALIGN)
+        while self._given:
+            self._merge(*self._given.popleft())
+        size = _rounded(size)
         for at, (start, length) in enumerate(self._holes):
             if length >= size:
                 self._holes[at : at + 1] = [(start + size, length - size)] if length > size else []
@@ -104,11 +108,22 @@ class Arena:
         return start
 
     def _give(self, start: int, size: int) -> None:
-        insort(self._holes, (start, max(-(-size // ALIGN) * ALIGN, ALIGN)))
-        at = self._holes.index((start, max(-(-size // ALIGN) * ALIGN, ALIGN)))
-        for left in (at, at - 1):
-            if 0 <= left < len(self._holes) - 1 and sum(self._holes[left]) == self._holes[left + 1][0]:
-                self._holes[left : left + 2] = [(self._holes[left][0], self._holes[left][1] + self._holes[left + 1][1])]
+        """Garbage collection calls this at any moment, in the middle of ``_take`` too: only that one touches the holes."""
+        self._given.append((start, _rounded(size)))
+
+    def _merge(self, start: int, length: int) -> None:
+        at = bisect(self._holes, (start, length))
+        if at < len(self._holes) and start + length == self._holes[at][0]:
+            length += self._holes.pop(at)[1]
+        if at and sum(self._holes[at - 1]) == start:
+            start, length = self._holes[at - 1][0], self._holes[at - 1][1] + length
+            at -= 1
+            del self._holes[at]
+        self._holes.insert(at, (start, length))
+
+
+def _rounded(size: int) -> int:
+    return max(-(-size // ALIGN) * ALIGN, ALIGN)
 
 
 def _processor() -> str:
@@ -138,10 +153,12 @@ class ArenaFunction:
             raise KernelError(f"{module} does not export {export}")
         self._call = exports[export]
         self._store = arena._store
+        self._stack = arena._stack
         self.index = arena._table.grow(arena._store, 1, self._call)
 
     def __call__(self, address: int) -> int:
         try:
             return self._call(self._store, address)
         except wt.Trap as trap:
+            self._stack.set_value(self._store, wt.Val.i32(STACK))  # what trapped did not leave it as it was
             raise KernelError(f"a kernel trapped: {trap.message}") from None

@@ -1,6 +1,7 @@
 """Memory for kernels natively: arrays do not overlap, and what nobody holds any more is used again."""
 
 import gc
+from random import Random
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pyruvllm.errors import KernelError
-from pyruvllm.kernels.arena import ALIGN, PAGE, Arena
+from pyruvllm.kernels.arena import ALIGN, PAGE, STACK, Arena
 
 
 class Allocations(RuleBasedStateMachine):
@@ -53,11 +54,53 @@ class Allocations(RuleBasedStateMachine):
         self.every_byte_is_free()
 
     def every_byte_is_free(self):
-        assert sum(length for _, length in self.arena._holes) == self.arena._end - 4 * PAGE
+        free = [*self.arena._holes, *self.arena._given]
+        assert sum(length for _, length in free) == self.arena._end - STACK
 
 
 TestAllocations = Allocations.TestCase
 TestAllocations.settings = settings(max_examples=30, stateful_step_count=40)
+
+
+class Ring:
+    """What only garbage collection frees."""
+
+    def __init__(self, array):
+        self.array, self.ring = array, self
+
+
+def test_garbage_collection_in_the_middle_of_an_allocation_harms_nothing():
+    arena, random, held, within = Arena(), Random(20261124), [], []
+    take, give = arena._take, arena._give
+    taking = False
+
+    def watched_take(size):
+        nonlocal taking
+        taking = True
+        try:
+            return take(size)
+        finally:
+            taking = False
+
+    def watched_give(start, size):
+        within.append(taking)
+        give(start, size)
+
+    arena._take, arena._give = watched_take, watched_give
+    threshold = gc.get_threshold()
+    try:
+        for mark in range(5000):
+            gc.set_threshold(0)
+            while len(held) > 40:
+                Ring(held.pop(random.randrange(len(held)))[1])
+            gc.set_threshold(random.randrange(1, 20) + gc.get_count()[0], 1, 1)
+            array = arena.empty(random.randrange(1, 5000), np.uint8)
+            array[:] = mark % 251
+            held.append((mark % 251, array))
+            assert all((each == value).all() for value, each in held[:: random.randrange(1, 9)])
+    finally:
+        gc.set_threshold(*threshold)
+    assert any(within)
 
 
 @given(st.lists(st.integers(2, 5000), min_size=1, max_size=20))
@@ -91,3 +134,12 @@ def test_growing_moves_nothing():
 def test_a_module_that_is_none_is_named():
     with pytest.raises(KernelError):
         Arena().load(b"\0asm\1\0\0\0", "nothing.wasm")
+
+
+def test_kernels_that_trapped_leave_the_stack_as_it_was(library):
+    memory = library.memory
+    for operation in library.operations:
+        for name in library.names(operation)[:-1]:
+            with pytest.raises(KernelError, match="trapped"):
+                library.kernel(operation, name).function(0xFFFFFFF0)
+    assert memory._stack.value(memory._store) == STACK
