@@ -9,7 +9,9 @@ from .codec import Codec, Codes, Float32, Rows
 from .errors import DuplicateIdError, InvalidIdError, ParameterError, UnknownIdError
 from .metric import Metric
 from .segments import Ledger
+from .slots import SlotMap
 
+_LAST = np.iinfo(np.int64).max  # the greatest id
 _BLOCK = 4096  # rows of codes unpacked at a time
 
 Where = Iterable[int] | np.ndarray | Callable[[np.ndarray], np.ndarray]
@@ -34,7 +36,8 @@ class VectorTable:
         self.top = 0
         self.ids = empty(0, np.int64)
         self.codes = {name: empty((0, *shape), dtype) for name, (shape, dtype) in self.codec.fields.items()}
-        self._slots: dict[int, int] = {}
+        self._slots = SlotMap()
+        self._count = 0
 
     @classmethod
     def over(cls, codec: Codec, codes: Codes, top: int) -> "VectorTable":
@@ -44,10 +47,10 @@ class VectorTable:
         return table
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return self._count
 
     def __contains__(self, id) -> bool:
-        return id in self._slots
+        return isinstance(id, int | np.integer) and 0 <= id <= _LAST and self._slots.find(np.array([id], np.int64), self.ids)[0] >= 0
 
     def at(self, slots) -> Codes:
         """The codes of slots (n,), or of a slice of them."""
@@ -91,16 +94,16 @@ class VectorTable:
 
     def slots(self, ids: np.ndarray) -> np.ndarray:
         """Slots of ids (n,), (n,) int64. Raises UnknownIdError."""
-        try:
-            return np.array([self._slots[id] for id in ids.tolist()], np.int64)
-        except KeyError as error:
-            raise UnknownIdError(f"id {error.args[0]} is not in the index of {len(self)} vectors") from None
+        slots = self._slots.find(ids, self.ids)
+        if slots.min(initial=0) < 0:
+            raise UnknownIdError(f"id {ids[slots < 0][0]} is not in the index of {len(self)} vectors")
+        return slots
 
     def check_new(self, ids: np.ndarray) -> None:
         """Raises DuplicateIdError when one of ids (n,) is taken."""
-        taken = next((id for id in ids.tolist() if id in self._slots), None)
-        if taken is not None:
-            raise DuplicateIdError(f"id {taken} is in the index already; delete it first to replace its vector")
+        taken = ids[self._slots.find(ids, self.ids) >= 0]
+        if len(taken):
+            raise DuplicateIdError(f"id {taken[0]} is in the index already; delete it first to replace its vector")
 
     def allowed(self, where: Where) -> np.ndarray:
         """The filter as a mask over slots, (top,) bool.
@@ -128,18 +131,23 @@ class VectorTable:
         self.ids[slots] = ids
         for name, array in self.codes.items():
             array[slots] = codes[name]
-        self._slots.update(zip(ids.tolist(), slots.tolist(), strict=True))
+        self._slots.put(ids, slots, self.ids)
+        self._count += len(ids)
         self._touch(slots)
         return slots
 
     def wipe(self, slots: np.ndarray) -> None:
         """Frees slots (n,): neither the ids nor the numbers stay behind."""
-        for id in self.ids[slots].tolist():
-            del self._slots[id]
+        self._count -= len(slots)
         self.ids[slots] = -1
         for array in self.codes.values():
             array[slots] = 0
         self._touch(slots)
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Bytes of each array, by name."""
+        return {"lookup": self._slots.nbytes, **{name: array.nbytes for name, array in self.columns().items()}}
 
     def columns(self) -> dict[str, np.ndarray]:
         """The arrays that have a row for each slot."""
@@ -151,7 +159,7 @@ class VectorTable:
         for array, free in ((self.ids, -1), *((array, 0) for array in self.codes.values())):
             array[targets] = array[sources]
             array[left] = free
-        self._slots.update(zip(self.ids[targets].tolist(), targets.tolist(), strict=True))
+        self._slots.put(self.ids[targets], targets, self.ids)
         self._touch(np.append(sources, targets))
 
     def shrink(self) -> None:
@@ -165,18 +173,19 @@ class VectorTable:
         self.ids = placed(self._empty, ids)
         self.codes = {name: placed(self._empty, codes[name]) for name in self.codec.fields}
         self.top = len(ids)
-        self._slots = {id: slot for slot, id in enumerate(ids.tolist()) if id >= 0}
+        self._count = len(self.live())
+        self._slots.read(self.ids)
 
     def learn(self, rows: np.ndarray) -> None:
         """Fits the codec to the prepared vectors (n, dim) that come first, if these are the first."""
-        if not self._slots and self.codec.learned:
+        if not self._count and self.codec.learned:
             self.codec.learn(rows)
             for name in self.codec.learned:
                 self.ledger.touch_name(f"learned/{name}")
 
     def reserve(self, count: int) -> None:
         """Makes room for so many more ids, so that many small additions need no more of it than one."""
-        free = self.top - len(self._slots)
+        free = self.top - self._count
         self._reserve(self.top + max(0, count - free))
 
     def _reserve(self, capacity: int) -> None:
@@ -201,7 +210,7 @@ def read_ids(ids) -> np.ndarray:
         return np.empty(0, np.int64)
     if given.ndim != 1 or given.dtype.kind not in "iu":
         raise InvalidIdError(f"ids are a list of integers in 0 ... 2**63 - 1, not {given.dtype} of shape {given.shape}")
-    if given.min() < 0 or given.max() > np.iinfo(np.int64).max:
+    if given.min() < 0 or given.max() > _LAST:
         raise InvalidIdError(f"ids from {given.min()} to {given.max()}; every id is in 0 ... 2**63 - 1")
     return given.astype(np.int64)
 

@@ -43,3 +43,17 @@ def test_what_is_no_budget_is_refused(budget):
     index.add([1], np.ones((1, 4)))
     with pytest.raises(ParameterError, match="budget"):
         index.search(np.ones(4), 1, budget=budget)
+
+
+def test_the_other_searches_take_a_budget_too():
+    clustered = Clustered(48, topics=30)
+    index = HNSW(48, M=8, ef_construction=40)
+    index.add(np.arange(2500), clustered.draw(2500))
+    assert (index.search_ids([1, 2], 10, ef=100, budget=60.0).ids == index.search_ids([1, 2], 10, ef=100).ids).all()
+    assert index.search_ids([1, 2], 10, ef=100, budget=1e-9).ids.shape == (2, 10)
+    query = clustered.draw(1)[0]
+    assert len(index.search_range(query, -1.0, budget=60.0).ids[0]) == 2500
+    assert 0 < len(index.search_range(query, -1.0, budget=1e-9).ids[0]) < 2500
+    for search in (lambda budget: index.search_ids([1], budget=budget), lambda budget: index.search_range(query, 0.0, budget=budget)):
+        with pytest.raises(ParameterError, match="budget"):
+            search(-1.0)
