@@ -60,6 +60,7 @@ class KernelIndex:
         self._table, self._graph = table, graph
         self._metric = METRICS.index(table.metric.name)
         self._asked = 0  # queries of the last call
+        self._last: tuple | None = None  # what the last search was given, if all of it is in place still
         self._room = _Room(kernels.memory, table.metric.dim)
         asked = ("queries", *self.given, *self.stored, "ids", "allowed", "found", "scores")
         linked = ("levels", "ground", "first", "upper", "visited", "frontier")
@@ -89,11 +90,18 @@ class KernelIndex:
         return self._in_parts(self._scan, queries, k, allowed, (), ())
 
     def search(self, queries: np.ndarray, k: int, ef: int, allowed: np.ndarray | None, visits: int | None = None):
-        graph = self._graph
+        table, graph, room = self._table, self._graph, self._room
+        moved = (id(table.ids), id(graph.ground.links), id(graph.towers.links))  # what else there is grows with these
+        asked = (len(queries), k, ef, visits, table.top, graph.entry, room.made, moved)
+        if allowed is None and asked == self._last:
+            return self._answers(self._search, queries, k)
         limit = _NO_LIMIT if visits is None else visits
         shape = (min(ef, self._table.top), graph.ground.width, len(graph.towers.links), graph.m, graph.entry, limit)
         arrays = (*self._linked(), self._room.at_least("met", _TOGETHER, np.uint32))
-        return self._in_parts(self._search, queries, k, allowed, arrays, shape)
+        found = self._in_parts(self._search, queries, k, allowed, arrays, shape)
+        fits = allowed is None and k <= table.top and len(queries) <= _TOGETHER
+        self._last = (*asked[:-2], room.made, moved) if fits else None
+        return found
 
     @property
     def met(self) -> int:
@@ -150,14 +158,21 @@ class KernelIndex:
             mask[: len(allowed)] = allowed
         self._asked = len(queries)
         room.fit(len(queries), k)
+        call.give(
+            (room.queries, *self._given(), *self._stored(), table.ids, mask, room.found, room.scores, *arrays),
+            (len(queries), table.top, *self._dims(), k, self._metric, *self._slack(), *numbers),
+        )
+        return self._answers(call, queries, k)
+
+    def _answers(self, call: "_Bound", queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a call that has everything but the queries."""
+        room = self._room
+        room.fit(len(queries), k)
         room.rows[...] = queries
         try:
-            call.run(
-                (room.queries, *self._given(), *self._stored(), table.ids, mask, room.found, room.scores, *arrays),
-                (len(queries), table.top, *self._dims(), k, self._metric, *self._slack(), *numbers),
-            )
+            call.again()
         except OperandError:
-            table.metric.squares(queries, "queries")  # says what is wrong with the queries, where it was them
+            self._table.metric.squares(queries, "queries")  # says what is wrong with the queries, where it was them
             raise
         return room.found_rows.copy(), room.score_rows.copy()
 
@@ -221,9 +236,9 @@ class _Bound:
         self._names = tuple(arrays), tuple(numbers)
         self._call: Call | None = None
         self._arrays: tuple[np.ndarray | None, ...] = ()
-        self._numbers: tuple[int, ...] = ()
+        self._numbers: tuple[float, ...] = ()
 
-    def run(self, arrays: tuple[np.ndarray | None, ...], numbers: tuple[int, ...]) -> None:
+    def give(self, arrays: tuple[np.ndarray | None, ...], numbers: tuple[float, ...]) -> None:
         if self._call is None:
             self._call = self._kernel.bind(**dict(zip(self._names[0] + self._names[1], arrays + numbers, strict=True)))
         elif numbers != self._numbers or any(map(is_not, arrays, self._arrays)):
@@ -231,7 +246,14 @@ class _Bound:
             changed |= {name: new for name, new, old in zip(self._names[1], numbers, self._numbers, strict=True) if new != old}
             self._call.set(**changed)
         self._arrays, self._numbers = arrays, numbers
+
+    def again(self) -> None:
+        assert self._call is not None
         self._call()
+
+    def run(self, arrays: tuple[np.ndarray | None, ...], numbers: tuple[float, ...]) -> None:
+        self.give(arrays, numbers)
+        self.again()
 
 
 class _Room:
@@ -245,6 +267,7 @@ class _Room:
         self._dim = dim
         self._kept: dict[str, np.ndarray] = {}
         self._shape = (0, 0)
+        self.made = 0  # arrays so far
 
     def at_least(self, name: str, length: int, dtype: Any) -> np.ndarray:
         """The array of that name, (length or more,), zeros when it is new."""
@@ -252,6 +275,7 @@ class _Room:
         if kept is None or len(kept) < length:
             kept = self._kept[name] = self._memory.empty(length, dtype)
             kept[:] = 0
+            self.made += 1
         return kept
 
     def fit(self, count: int, k: int) -> None:

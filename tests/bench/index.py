@@ -3,7 +3,7 @@
     ./build.sh bench index                                    clustered, 20,000 x 768, ours on every host
     ./build.sh bench index --n 100000 --peers                 with native and WASM peers; takes most of an hour
     ./build.sh bench index --data text --n 50000              this machine's documentation, embedded by the project's own model
-    ./build.sh bench index --growth                           10,000 to 200,000, in Chromium
+    ./build.sh bench index --growth [--peers]                 10,000 to 200,000, and hnswlib beside it
 
 Writes tests/bench/out/index-NAME.{json,md,svg}. M 32, ef_construction 200, k 10, one thread, queries one at a time after twenty that are
 not counted. In Chromium the clock steps by 5 microseconds. Runs follow each other, never beside each other.
@@ -27,6 +27,7 @@ from tests.e2e.browser import DIST, HEADERS, serving
 EFS = [10, 12, 16, 24, 32, 48, 64, 96, 128, 200, 400]
 RELAXED = ("--experimental-wasm-relaxed-simd", "--no-liftoff")
 GROWTH = (10_000, 20_000, 50_000, 100_000, 200_000)
+FIXED = 64  # the ef of a growth over sizes
 
 
 def run(host: str, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -82,19 +83,34 @@ def write(name: str, conditions: dict[str, Any], runs: list[chart.Run]) -> None:
 
 
 def growth(options: argparse.Namespace) -> None:
-    """The same recall at every size: is the time that it takes above what log n allows?"""
-    times = {}
-    for count in [count for count in GROWTH if count <= options.n]:
+    """Does the time that a search takes grow faster than log n? At one ef, and at one recall."""
+    settings = {"M": 32, "ef_construction": 200, "efs": sorted({*options.efs, FIXED})}
+    rows, sizes = {}, [count for count in GROWTH if count <= options.n]
+    for count in sizes:
         folder = data.prepare(options.data, count, options.queries)
-        for codec in options.codecs:
-            found = run(options.hosts[-1], folder, {"M": 32, "ef_construction": 200, "efs": options.efs, "codec": codec, "kernels": True})
-            for recall in (0.95, 0.99):
-                times[f"{codec}, recall {recall}, {count}"] = p50 = chart.at_recall(found["points"], recall)
-                first = times[f"{codec}, recall {recall}, {GROWTH[0]}"]
-                told = f"{p50 / first:.2f} x, log n {math.log(count) / math.log(GROWTH[0]):.2f} x" if p50 and first else "not reached"
-                print(f"{codec}, recall {recall}, {count:7}: p50 {p50} ms, {told}", flush=True)  # noqa: T201
+        found = {
+            f"ours {codec}, {options.hosts[-1]}": run(options.hosts[-1], folder, {**settings, "codec": codec, "kernels": True})
+            for codec in options.codecs
+        }
+        if options.peers:
+            found["hnswlib, native"] = peers.native("hnswlib", folder, settings)
+        for label, each in found.items():
+            recall, p50 = next(point[1:3] for point in each["points"] if point[0] == FIXED)
+            times = {f"ef {FIXED}": p50, **{str(wanted): chart.at_recall(each["points"], wanted) for wanted in (0.95, 0.99)}}
+            rows[label, count] = {"recall": recall, **times}
+            first = rows[label, sizes[0]]
+            told = ", ".join(f"{name} {_times(p50, first[name])}" for name, p50 in times.items())
+            logs = math.log(count) / math.log(sizes[0])
+            print(f"{label}, {count:7}: {told}; recall at ef {FIXED} {recall:.4f}; log n {logs:.2f} x", flush=True)  # noqa: T201
     OUT.mkdir(exist_ok=True)
-    (OUT / "index-growth.json").write_text(json.dumps({"machine": machine(), "host": options.hosts[-1], "p50, ms": times}, indent=1) + "\n")
+    told = {f"{label}, {count}": row for (label, count), row in rows.items()}
+    (OUT / "index-growth.json").write_text(json.dumps({"machine": machine(), "p50, ms": told}, indent=1) + "\n")
+
+
+def _times(p50: float | None, first: float | None) -> str:
+    if p50 is None:
+        return "not reached"
+    return f"{p50:.3f} ms" + (f" ({p50 / first:.2f} x)" if first else "")
 
 
 def main() -> None:
