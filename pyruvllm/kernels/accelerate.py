@@ -23,7 +23,7 @@ from .kernel import Call, Kernel
 from .memory import KernelMemory
 
 _TOGETHER = 64  # queries, or vectors to be coded, in one call
-_SLACK = 1.5  # errors by which the estimate of an int8 code may be too low: fewer cost recall, more cost time
+_SLACK = 1.0  # errors by which the estimate of an int8 code may be too low: fewer cost recall, more cost time
 _NO_LIMIT = 2**32 - 1  # of slots that a search may meet
 OPERATIONS = {  # by the name of the codec
     "float32": ("hnsw_search", "hnsw_scan", "hnsw_insert", "hnsw_unlink"),
