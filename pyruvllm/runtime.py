@@ -1,7 +1,7 @@
 """One request, from text to witness. Read ``AnswerStream._run`` top to bottom: that is the system."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from .errors import ConfigError, NotFoundError
 from .kernels.registry import KernelRegistry
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
+from .memory.forgetting import Forgetting, Forgotten
 from .memory.kernels import KernelStatistics, accelerator, open_registry
 from .memory.policy import PolicyStore
 from .memory.session import SessionIndex, Turn
@@ -72,6 +73,7 @@ class RuvLLM:
         self.sessions = SessionIndex(memory)
         self.policies = PolicyStore(memory)
         self.witness = WitnessLog(memory, memory.config.writeback)
+        self.forgetting = Forgetting(memory)
         self.router = PolicyRouter(self.policies)
         if kernels is not None:
             statistics = KernelStatistics(self.policies, kernels)
@@ -134,28 +136,13 @@ class RuvLLM:
             progress=progress,
         )
 
-    async def forget(self, *, document: str | None = None, session: str | None = None) -> dict[str, int]:
-        """Removes a document, or a session with its turns and witness entries, and says how much of what.
+    async def forget(self, *, document: str | None = None, session: str | None = None, user: str | None = None) -> Forgotten:
+        """Removes a document, a session, or all of a user, and says how much of what; see ``memory.forgetting``.
 
-        On return it is gone from the stored database as well, not only from search. NotFoundError.
+        On return it is gone from the stored database as well, and was searched for in vain. NotFoundError.
         """
-        if (document is None) == (session is None):
-            raise ConfigError("forget() takes one of document=ID and session=ID")
         await self.witness.flush()
-        if document is not None:
-            removed = {**asdict(await self.documents.delete(document)), "witness": 0}
-        else:
-            removed = self._forget_session(session)
-        await self.memory.driver.scrub()
-        return removed
-
-    def _forget_session(self, session: str) -> dict[str, int]:
-        with self.memory.transaction():
-            entries = [entry.request_id for entry in self.witness.list(where={"session": session}, limit=None)]
-            removed = asdict(self.sessions.remove(session))
-            if entries:
-                self.memory.remove(entries)
-        return {**removed, "vectors": removed["vectors"] + len(entries), "witness": len(entries)}
+        return await self.forgetting.forget(document=document, session=session, user=user)
 
     async def feedback(self, id: str, quality: float) -> None:
         """How good the answer with that witness id was, 0 (useless) to 1 (right). Durable on return."""

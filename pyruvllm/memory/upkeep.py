@@ -93,6 +93,20 @@ def save_all(memory: "UnifiedMemory") -> None:
             save(memory, collection)
 
 
+async def purge(memory: "UnifiedMemory", collection: Collection) -> None:
+    """Takes what was deleted out of the graph of a collection and out of its saved segments, a slice at a time."""
+    index = collection.index
+    while index.unsettled and not index.growth:
+        index.settle()
+        await asyncio.sleep(0)
+    if index.growth:  # which saves what it becomes; the segments of before go now
+        with memory.driver.transaction():
+            memory.saved.drop(collection.name)
+        index.stored = False
+    elif index.stored:
+        save(memory, collection)
+
+
 async def recode(memory: "UnifiedMemory", name: str, codec: str) -> None:
     """See ``UnifiedMemory.recode``."""
     if codec not in CODECS:

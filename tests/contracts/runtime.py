@@ -91,7 +91,7 @@ class RuntimeContract:
         llm = await open_llm()
         documents = await self.told(llm)
         removed = await llm.forget(document=documents["Jonas"].id)
-        assert removed["passages"] == removed["vectors"] == documents["Jonas"].passages
+        assert removed.passages == removed.vectors == documents["Jonas"].passages
         for _ in range(2):
             answer = await llm.ask("Which nuts can my nephew not eat?")
             assert documents["Jonas"].id not in {source.document for source in answer.sources}
@@ -104,10 +104,39 @@ class RuntimeContract:
         llm = await open_llm()
         documents = await self.told(llm)
         answer = await llm.ask("When does the lease end?", session="s")
-        await llm.forget(document=answer.sources[0].document)
+        assert not answer.sources[1].highlight
+        removed = await llm.forget(document=answer.sources[1].document)
         recalled = llm.history("s")[1][1]
-        assert recalled.sources == answer.sources[1:] and recalled.sources[0].number == 2
+        assert [source.number for source in recalled.sources] == [1, *range(3, len(answer.sources) + 1)] and removed.answers == 0
         assert len(documents) == len(llm.documents.list()) + 1
+
+    async def test_answers_that_quote_a_forgotten_document_are_withdrawn(self, open_llm):
+        llm = await open_llm()
+        documents = await self.told(llm)
+        answer = await llm.ask("When does the lease end?", session="s")
+        other = await llm.ask("When do we sing?", session="s")
+        removed = await llm.forget(document=documents["Lease"].id)
+        assert (removed.answers, removed.witness) == (1, 1) and removed.searches >= removed.passages
+        (asked, _), (turn, recalled), _, (_, kept) = llm.history("s")
+        assert "2029" not in turn.text and recalled is None and asked.text == "When does the lease end?"
+        assert kept.text == other.text
+        assert b"31 January 2029" not in await llm.export() and answer.id not in {entry.request_id for entry in llm.witness.list()}
+
+    async def test_a_forgotten_user_leaves_nothing(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        await llm.remember("The password of the safe is heliotrope.", title="Safe", metadata={"user_id": "ann"})
+        for user in ("ann", "bob"):
+            llm.sessions.open(f"of {user}", user_id=user)
+            await llm.ask("What is the password of the safe?", session=f"of {user}")
+        removed = await llm.forget(user="ann")
+        assert (removed.documents, removed.sessions, removed.turns, removed.answers, removed.witness) == (1, 1, 2, 1, 2)
+        assert removed.embeddings and removed.edges
+        assert [session.user_id for session in llm.sessions.list()] == ["bob"]
+        assert b"heliotrope" not in await llm.export()
+        assert "Safe" not in {source.title for source in (await llm.ask("What is the password of the safe?")).sources}
+        with pytest.raises(NotFoundError):
+            await llm.forget(user="ann")
 
     async def test_a_forgotten_session_takes_its_turns_and_entries_along(self, open_llm):
         llm = await open_llm()
@@ -115,7 +144,7 @@ class RuntimeContract:
         gone = await llm.ask("When do we sing?", session="gone")
         kept = await llm.ask("When does the lease end?", session="kept")
         removed = await llm.forget(session="gone")
-        assert removed["turns"] == 2 and removed["witness"] == 1
+        assert (removed.turns, removed.witness) == (2, 1)
         with pytest.raises(NotFoundError):
             llm.witness.get(gone.id)
         assert llm.witness.get(kept.id).session_id == "kept"

@@ -63,11 +63,11 @@ async function read(id: string, spot: Source | null): Promise<void> {
 }
 
 async function forgetDocument(document: DocumentInfo): Promise<void> {
-  const agreed = await confirm({ title: "Forget this document?", text: `“${document.title}” and its ${plural(document.passages, "passage")} are deleted from this device. Answers no longer draw on it.`, confirm: "Forget", danger: true });
+  const agreed = await confirm({ title: "Forget this document?", text: `“${document.title}” and its ${plural(document.passages, "passage")} are deleted from this device. Answers that quote it are withdrawn.`, confirm: "Forget", danger: true });
   if (!agreed) return;
   try {
-    await notebook.call("forget", { document: document.id });
-    toast(`“${document.title}” is forgotten`);
+    const { removed } = await notebook.call("forget", { document: document.id });
+    toast(`“${document.title}” is forgotten: ${forgotten(removed)}`);
   } catch (error) {
     toast(`Not forgotten: ${(error as Error).message}`, { tone: "problem" });
   }
@@ -78,13 +78,20 @@ async function forgetSession(session: SessionInfo): Promise<void> {
   const agreed = await confirm({ title: "Forget this conversation?", text: `“${session.title}”, ${plural(session.turn_count, "turn")} and the log entries of it are deleted from this device.`, confirm: "Forget", danger: true });
   if (!agreed) return;
   try {
-    await notebook.call("forget", { session: session.id });
-    toast("The conversation is forgotten");
+    const { removed } = await notebook.call("forget", { session: session.id });
+    toast(`The conversation is forgotten: ${forgotten(removed)}`);
     if (chat.session === session.id) location.hash = "#/";
   } catch (error) {
     toast(`Not forgotten: ${(error as Error).message}`, { tone: "problem" });
   }
   await notebook.refreshSessions().catch(() => undefined);
+}
+
+/** The report of a removal: what went, and that it was looked for. */
+function forgotten(removed: Record<string, number>): string {
+  const went = { passages: "passage", turns: "turn", answers: "quoting answer", witness: "log record", vectors: "vector", edges: "link" };
+  const parts = Object.entries(went).flatMap(([key, name]) => (removed[key] ? [plural(removed[key], name)] : []));
+  return `${parts.join(", ")} removed; ${plural(removed.searches ?? 0, "search", "searches")} for it found nothing`;
 }
 
 function showSourcesButton(view: AnswerView | null): void {

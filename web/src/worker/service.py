@@ -120,7 +120,7 @@ async def document(emit, id):
 
 @method
 async def forget(emit, document=None, session=None):
-    return {"removed": await llm.forget(document=document, session=session)}
+    return {"removed": asdict(await llm.forget(document=document, session=session))}
 
 
 @method
