@@ -1,0 +1,212 @@
+"""What the memory costs when it is full: patterns, witness entries, sessions and edges, written, searched, committed and opened again.
+
+    ./build.sh bench memory [--patterns 100000] [--witness 100000] [--sessions 1000] [--edges 1000000] [--policies 1000]
+                            [--host native|chromium]
+
+One database holds all of it. Every query is asked 200 times, each time for something else. Exits with 1 where the p99 of policy
+retrieval is 2 ms or more, or recovering a warm session takes 100 microseconds or more.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.bench import hosts
+from tests.bench.report import report
+from tests.e2e.browser import FLAGS, chromium, serving
+from tests.generators import clustered
+
+FILL_S = 60 * 60
+BOUNDS = {"policy: search, p99": 2.0, "session: recovered, p50": 0.1}  # milliseconds
+
+
+async def measure(given):
+    """Runs on either host, so it imports for itself. ``phase`` is "fill" or "open"."""
+    import time
+
+    import numpy as np
+
+    from pyruvllm.config import Clock, Config
+    from pyruvllm.embed.space import Space
+    from pyruvllm.memory.graph import Edge
+    from pyruvllm.memory.kernels import accelerator, open_registry
+    from pyruvllm.memory.policy import PolicyEntry, PolicyStore
+    from pyruvllm.memory.session import SessionIndex
+    from pyruvllm.memory.unified import UnifiedMemory
+    from pyruvllm.memory.witness import WitnessEntry, WitnessLog
+    from pyruvllm.storage import open_driver
+    from pyruvllm.types import Draft, ErrorInfo, Latency, RoutingDecision
+
+    class Embedder:
+        space = Space("bench", "1")
+
+    now = time.perf_counter
+    generator = {}
+    exec(given["generator"], generator)
+    source, random = generator["Clustered"](), np.random.default_rng(1)
+    words = "apple boat cloud door engine field garden harbour island journey kettle ladder market needle orchard paper".split()
+    figures = {}
+
+    def text(place):
+        return " ".join(random.choice(words, 8)) + f" {place}"
+
+    def asked(name, ask, turns=200):
+        took = []
+        for turn in range(turns):
+            start = now()
+            ask(turn)
+            took.append((now() - start) * 1000)
+        for share in (50, 95, 99):
+            figures[f"{name}, p{share}"] = float(np.percentile(took, share))
+
+    async def filled(name, total, step, write):
+        start = now()
+        for first in range(0, total, step):
+            write(first, min(step, total - first))
+            await memory.flush()
+        figures[f"{name} written and durable, per s"] = total / (now() - start)
+
+    start = now()
+    driver = await open_driver(given["name"])
+    registry = await open_registry(driver, Clock())
+    memory = await UnifiedMemory.open(driver, Embedder(), Config(), accelerator=accelerator(registry))
+    policies, sessions, log = PolicyStore(memory), SessionIndex(memory), WitnessLog(memory)
+    memory.search_with(None, source.draw(1)[0], 10, collections="patterns")
+    figures["opened, to the first answer, s"] = now() - start
+
+    def entry(place, vector, answer):
+        steps = np.round(random.exponential(5, 5), 3)
+        return WitnessEntry(
+            f"w{place}",
+            f"s{place % given['sessions']}",
+            text(place),
+            RoutingDecision("1.2B", 2048, 0.7, 0.9, 0.8, (0.1, 0.2, 0.6, 0.1), "policy"),
+            "extractive",
+            Latency(*steps.tolist(), float(steps.sum())),
+            query_embedding=vector,
+            response_embedding=answer,
+            quality_score=float(random.random()),
+            timestamp=1_760_000_000_000 + place * 6000,
+            error=ErrorInfo("TimeoutError", f"gave up after {place} ms") if place % 50 == 0 else None,
+        )
+
+    if given["phase"] == "fill":
+
+        def patterns(first, count):
+            memory.put("patterns", [Draft(text(first + i), f"p{first + i}", vector=v) for i, v in enumerate(source.draw(count))])
+
+        def talk(first, count):
+            for place in range(first, first + count):
+                sessions.open(f"s{place}", user_id=f"u{place % 100}")
+                sessions.append(f"s{place}", "user", text(place), vector=source.draw(1)[0])
+
+        def witnessed(first, count):
+            vectors = source.draw(2 * count)
+            for i in range(count):
+                log.record(entry(first + i, vectors[2 * i], vectors[2 * i + 1]))
+            log._store_waiting()
+
+        def linked(first, count):
+            ends = random.integers(0, given["patterns"], (count, 2))
+            memory.graph.link_many(
+                Edge(f"p{a}", f"p{b}", "same_topic", float(w)) for (a, b), w in zip(ends, random.random(count), strict=True)
+            )
+
+        def ruled(first, count):
+            for i, vector in enumerate(source.draw(count)):
+                policies.put(PolicyEntry("pattern", {"number": first + i}, "background_loop", 0.5, vector))
+
+        await filled("patterns", given["patterns"], 2000, patterns)
+        await filled("sessions", given["sessions"], 200, talk)
+        await filled("policies", given["policies"], 200, ruled)
+        await filled("witness entries", given["witness"], 100, witnessed)
+        await filled("edges", given["edges"], 20_000, linked)
+        start = now()
+        await memory.grown()
+        figures["graphs of the index finished, s"] = now() - start
+    else:
+        queries = source.draw(200)
+        since = 1_760_000_000_000 + (given["witness"] - 600) * 6000
+        asked("pattern: search", lambda turn: memory.search_with(None, queries[turn], 10, collections="patterns", mode="vector"))
+        asked(
+            "everything: hybrid search",
+            lambda turn: memory.search_with(text(turn), queries[turn], 10, collections=("patterns", "witness", "sessions")),
+        )
+        asked("policy: in force", lambda turn: policies.latest("router"))
+        asked("policy: search", lambda turn: policies.search("pattern", queries[turn], 3))
+        asked("session: recovered", lambda turn: sessions.get(f"s{turn}"))
+        asked("session: of a user", lambda turn: sessions.list(user_id=f"u{turn % 100}"))
+        asked("witness: quality below 0.5, last hour", lambda turn: log.list({"quality": {"$lt": 0.5}, "timestamp": {"$gte": since}}, 50))
+        asked("witness: of a session", lambda turn: log.list({"session": f"s{turn}"}, 50))
+        asked("witness: errors of a kind", lambda turn: log.list({"error.kind": "TimeoutError"}, 50))
+        asked("witness: similar", lambda turn: memory.search_with(None, queries[turn], 10, collections="witness", mode="vector"))
+        asked("graph: neighbours", lambda turn: memory.graph.neighbours(f"p{turn}"))
+        late = [entry(10_000_000 + place, *source.draw(2)) for place in range(2100)]
+        took = []
+        for turn in range(20):
+            for one in late[100 * turn : 100 * turn + 100]:
+                log.record(one)
+            start = now()
+            await log.flush()
+            took.append((now() - start) * 1000)
+        figures["commit of 100 witness entries, p50"], figures["commit of 100 witness entries, p95"] = (
+            float(np.percentile(took, s)) for s in (50, 95)
+        )
+        asked("witness: record", lambda turn: log.record(late[2000 + turn]), 100)
+        figures["index in memory, MB"] = sum(sum(c.index.statistics().bytes.values()) for c in memory.collections()) / 1e6
+        figures["database, MB"] = driver.size() / 1e6
+    await log.close()
+    await memory.close()
+    return figures
+
+
+def native(given: dict[str, Any]) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as folder:
+        given = {**given, "name": str(Path(folder) / "memory.db")}
+        filled, opened = (asyncio.run(measure({**given, "phase": phase})) for phase in ("fill", "open"))
+    return filled | opened
+
+
+def in_chromium(given: dict[str, Any]) -> dict[str, float]:
+    given, figures = {**given, "name": "memory"}, {}
+    with serving() as address, tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(profile, executable_path=chromium(), args=FLAGS)
+        try:
+            for phase in ("fill", "open"):
+                page = context.new_page()
+                page.set_default_timeout(FILL_S * 1000)
+                page.goto(f"{address}manifest.webmanifest")
+                figures |= json.loads(page.evaluate(hosts.START, [hosts.source(measure), json.dumps({**given, "phase": phase})]))
+                page.close()
+        finally:
+            context.close()
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    sizes = {"patterns": 100_000, "witness": 100_000, "sessions": 1000, "edges": 1_000_000, "policies": 1000}
+    for name, default in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--host", choices=("native", "chromium"))
+    options = parser.parse_args()
+    given = {name: getattr(options, name) for name in sizes}
+    figures: dict[str, object] = {"of each": ", ".join(f"{name} {count}" for name, count in given.items()) + "; milliseconds"}
+    slow = False
+    for name, run in (("native", native), ("chromium", in_chromium)):
+        if options.host in (None, name):
+            found = run({**given, "generator": Path(clustered.__file__).read_text()})
+            figures |= {f"{name}: {label}": round(value, 4) for label, value in found.items()}
+            slow |= any(found[label] >= bound for label, bound in BOUNDS.items())
+    report("memory", figures)
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
