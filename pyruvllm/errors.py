@@ -11,6 +11,7 @@
     │   └── QuotaError         the disk or the origin's quota is full; unsaved changes are still in memory
     ├── EmbeddingError
     │   ├── ModelError         a model file that is missing, truncated or not what its hash says
+    │   │   └── GgufError      a GGUF file that is wrong: names the field
     │   └── SpaceError         a vector from another embedding space than the collection's
     ├── KernelError            a kernel that cannot be read, loaded or run
     │   ├── PackError          a pack of kernels that is refused: which check failed; what served before still serves
@@ -68,6 +69,10 @@ class EmbeddingError(RuvLLMError):
 
 
 class ModelError(EmbeddingError):
+    pass
+
+
+class GgufError(ModelError):
     pass
 
 
