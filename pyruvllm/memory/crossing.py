@@ -12,7 +12,7 @@ FEWEST = 4  # samples that say something
 WORTH_MS = 1.0  # of a scan: below it nobody notices what a graph would save, and every write would pay for links
 AHEAD = 2.0  # times cheaper the other way must be, so that the index does not go to and fro
 WALKED = 16  # vectors that a walk looks at for each that it keeps in sight, until one was measured
-SLICE_MS = 40.0  # of work between two turns of the event loop
+SLICE_MS = 15.0  # of work between two turns of the event loop
 FIRST_SLICE = 16  # steps, before anything was measured
 LARGEST_SLICE = 512
 
