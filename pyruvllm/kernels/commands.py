@@ -41,7 +41,7 @@ class CommandBuffer:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def record(self, kernel: Kernel, **values: Any) -> int:
+    def record(self, kernel: Kernel, /, **values: Any) -> int:
         """Appends a call; its number. Raises OperandError."""
         self._calls.append(kernel.bind(**values))
         self._patched.add(len(self._calls) - 1)

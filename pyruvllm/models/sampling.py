@@ -1,0 +1,98 @@
+"""Which token comes next: from logits to one choice.
+
+Top-k (Fan et al. 2018), top-p (Holtzman et al. 2020), min-p (Nguyen et al. 2024), repetition penalty (Keskar et al. 2019, CTRL). In this
+order: penalties, temperature, top-k, top-p, min-p, and a draw. The same seed and the same logits give the same tokens.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """temperature 0: always the most likely token. 0 for top_k, 1 for top_p, 0 for min_p, 1 and 0 for penalties: without them."""
+
+    temperature: float = 0.7
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0  # logits of tokens that were there are divided by it where above 0, multiplied below
+    frequency_penalty: float = 0.0  # taken off a token's logit for each time it was there
+    presence_penalty: float = 0.0  # taken off once
+    last: int = 256  # tokens that penalties look back at
+    seed: int | None = None  # None: from the system
+
+    def __post_init__(self) -> None:
+        bounds = {"temperature": (0, 100), "top_p": (0, 1), "min_p": (0, 1), "repetition_penalty": (1e-3, 1e3)}
+        bounds |= {"frequency_penalty": (-10, 10), "presence_penalty": (-10, 10)}
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not low <= value <= high:
+                raise ConfigError(f"{name} is {value!r}; a number between {low} and {high} would be right")
+        if self.top_p == 0:
+            raise ConfigError("top_p is 0, which leaves no token; above 0 to 1 would be right")
+        for name in ("top_k", "last"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+                raise ConfigError(f"{name} is {value!r}; an integer of 0 or more would be right")
+        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0):
+            raise ConfigError(f"seed is {self.seed!r}; an integer of 0 or more, or None, would be right")
+
+
+class Sampler:
+    def __init__(self, sampling: Sampling) -> None:
+        self.sampling = sampling
+        self._random = np.random.default_rng(sampling.seed)
+
+    def choose(self, logits: np.ndarray, before: Iterable[int] = ()) -> int:
+        """One token of logits (vocabulary,) after those before, of which the last ones are penalised.
+
+        Raises ConfigError for logits of which none is a number above minus infinity.
+        """
+        ids, shares = self.distribution(logits, before)
+        return int(ids[0]) if len(ids) == 1 else int(self._random.choice(ids, p=shares))
+
+    def distribution(self, logits: np.ndarray, before: Iterable[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+        """What is drawn from: tokens (n,) int64, the most likely first, and their probabilities (n,) float64, which add up to 1."""
+        chosen = self.sampling
+        values = self._penalised(logits, before)
+        top = values.max(initial=-np.inf)
+        if not np.isfinite(top):
+            raise ConfigError(f"the largest of {values.size} logits is {top}: nothing can be chosen")
+        if chosen.temperature == 0:
+            return np.array([values.argmax()]), np.ones(1)
+        ids = self._best(values, chosen.top_k)
+        powers = np.exp((values[ids] - top) / chosen.temperature)
+        kept = powers > 0
+        if chosen.top_p < 1:
+            before_it = np.cumsum(powers) - powers
+            kept &= before_it < chosen.top_p * powers.sum()
+        if chosen.min_p > 0:
+            kept &= powers >= chosen.min_p * powers[0]
+        return ids[kept], powers[kept] / powers[kept].sum()
+
+    def _penalised(self, logits: np.ndarray, before: Iterable[int]) -> np.ndarray:
+        chosen, values = self.sampling, np.array(logits, np.float64).reshape(-1)
+        values[np.isnan(values)] = -np.inf
+        if (chosen.repetition_penalty, chosen.frequency_penalty, chosen.presence_penalty) == (1, 0, 0) or not chosen.last:
+            return values
+        counts = Counter(list(before)[-chosen.last :])
+        if counts:
+            ids, times = np.array(list(counts)), np.array(list(counts.values()))
+            values[ids] = np.where(values[ids] > 0, values[ids] / chosen.repetition_penalty, values[ids] * chosen.repetition_penalty)
+            values[ids] -= chosen.frequency_penalty * times + chosen.presence_penalty
+        return values
+
+    @staticmethod
+    def _best(values: np.ndarray, k: int) -> np.ndarray:
+        """The k likeliest tokens, or all, the likeliest first; of equal ones the first."""
+        if not k or k >= values.size:
+            return np.argsort(-values, kind="stable")
+        least = np.partition(values, -k)[-k]
+        ids = np.flatnonzero(values >= least)
+        return ids[np.argsort(-values[ids], kind="stable")][:k]

@@ -1,0 +1,131 @@
+"""Small decoders with random weights, as GGUF files; and the same models written a second time, in plain numpy of float64.
+
+The twin follows the papers and the models' published definitions, knows nothing of kernels, blocks or caches, and reads the whole
+sequence anew for every token.
+"""
+
+import numpy as np
+
+from pyruvllm.models.gguf import GgufWriter, dequantize, read_head
+
+LAYERS = {"lfm2": (0, 2, 0, 2), "llama": (2, 2), "qwen2": (1, 1), "qwen3": (4, 4)}  # heads of keys and values; 0: a convolution
+
+
+def model_file(
+    architecture: str = "lfm2", kind: str = "f32", *, hidden=64, feed_forward=96, heads=4, head_dim=None, vocabulary=160, seed=1
+) -> bytes:
+    """A file. Weights are large enough for the layers to matter."""
+    random, kv_heads = np.random.default_rng(seed), LAYERS[architecture]
+    head_dim = head_dim or hidden // heads
+    key = architecture + "."
+    metadata = {
+        "general.architecture": architecture,
+        key + "block_count": len(kv_heads),
+        key + "context_length": 512,
+        key + "embedding_length": hidden,
+        key + "feed_forward_length": feed_forward,
+        key + "attention.head_count": heads,
+        key + "attention.head_count_kv": np.array(kv_heads, np.int32) if architecture == "lfm2" else kv_heads[0],
+        key + "attention.layer_norm_rms_epsilon": 1e-5,
+        key + "rope.freq_base": 10_000.0,
+    }
+    if head_dim != hidden // heads:
+        metadata[key + "attention.key_length"] = head_dim
+    if architecture == "lfm2":
+        metadata[key + "shortconv.l_cache"] = 3
+    writer = GgufWriter(metadata)
+
+    def matrix(name, rows, cols):
+        writer.add(f"{name}.weight", random.standard_normal((rows, cols), dtype=np.float32) * np.float32(1.5 / np.sqrt(cols)), kind)
+
+    def vector(name, size):
+        writer.add(f"{name}.weight", 1 + 0.2 * random.standard_normal(size, dtype=np.float32))
+
+    matrix("token_embd", vocabulary, hidden)
+    vector("token_embd_norm" if architecture == "lfm2" else "output_norm", hidden)
+    if architecture == "llama":
+        matrix("output", vocabulary, hidden)
+    for layer, kv in enumerate(kv_heads):
+        at = f"blk.{layer}."
+        vector(at + "attn_norm", hidden)
+        vector(at + "ffn_norm", hidden)
+        if kv:
+            matrix(at + "attn_q", heads * head_dim, hidden)
+            matrix(at + "attn_k", kv * head_dim, hidden)
+            matrix(at + "attn_v", kv * head_dim, hidden)
+            matrix(at + "attn_output", hidden, heads * head_dim)
+            if architecture in ("lfm2", "qwen3"):
+                vector(at + "attn_q_norm", head_dim)
+                vector(at + "attn_k_norm", head_dim)
+            if architecture == "qwen2":
+                for name, size in (("attn_q", heads * head_dim), ("attn_k", kv * head_dim), ("attn_v", kv * head_dim)):
+                    writer.add(f"{at}{name}.bias", random.standard_normal(size, dtype=np.float32))
+        else:
+            writer.add(at + "shortconv.conv.weight", random.standard_normal((hidden, 3), dtype=np.float32))
+            matrix(at + "shortconv.in_proj", 3 * hidden, hidden)
+            matrix(at + "shortconv.out_proj", hidden, hidden)
+        matrix(at + "ffn_gate", feed_forward, hidden)
+        matrix(at + "ffn_up", feed_forward, hidden)
+        matrix(at + "ffn_down", hidden, feed_forward)
+    return writer.bytes()
+
+
+class Twin:
+    def __init__(self, file: bytes) -> None:
+        head = read_head(file)
+        self.meta, self.architecture = head.metadata, head.metadata["general.architecture"]
+        self.w = {t.name: dequantize(t, file[t.offset : t.offset + t.size]).astype(np.float64) for t in head.tensors.values()}
+
+    def logits(self, ids) -> np.ndarray:
+        """(tokens, vocabulary) float64."""
+        w, layers = self.w, self.meta[f"{self.architecture}.block_count"]
+        x = w["token_embd.weight"][list(ids)]
+        for layer in range(layers):
+            part = {name.removeprefix(f"blk.{layer}."): value for name, value in w.items() if name.startswith(f"blk.{layer}.")}
+            h = self._norm(x, part["attn_norm.weight"])
+            x = x + (self._convolution(h, part) if "shortconv.conv.weight" in part else self._attention(h, part))
+            h = self._norm(x, part["ffn_norm.weight"])
+            gate = h @ part["ffn_gate.weight"].T
+            x = x + (gate / (1 + np.exp(-gate)) * (h @ part["ffn_up.weight"].T)) @ part["ffn_down.weight"].T
+        x = self._norm(x, w["token_embd_norm.weight" if self.architecture == "lfm2" else "output_norm.weight"])
+        return x @ w.get("output.weight", w["token_embd.weight"]).T
+
+    def greedy(self, ids, count: int) -> list[int]:
+        made = list(ids)
+        for _ in range(count):
+            made.append(int(self.logits(made)[-1].argmax()))
+        return made[len(ids) :]
+
+    def _norm(self, x, weight):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * weight
+
+    def _convolution(self, h, part):
+        b, c, x = np.split(h @ part["shortconv.in_proj.weight"].T, 3, axis=1)
+        columns, filters = np.concatenate((np.zeros((2, h.shape[1])), b * x)), part["shortconv.conv.weight"]
+        mixed = sum(filters[:, j] * columns[j : j + len(h)] for j in range(3))
+        return (c * mixed) @ part["shortconv.out_proj.weight"].T
+
+    def _attention(self, h, part):
+        heads = self.meta[f"{self.architecture}.attention.head_count"]
+        q, k, v = (h @ part[f"attn_{name}.weight"].T + part.get(f"attn_{name}.bias", 0) for name in "qkv")
+        q, dim = q.reshape(len(h), heads, -1), q.shape[1] // heads
+        k, v = k.reshape(len(h), -1, dim), v.reshape(len(h), -1, dim)
+        if "attn_q_norm.weight" in part:
+            q, k = self._norm(q, part["attn_q_norm.weight"]), self._norm(k, part["attn_k_norm.weight"])
+        q, k = self._rotated(q), self._rotated(k)
+        k, v = (np.repeat(each, heads // each.shape[1], axis=1) for each in (k, v))
+        scores = np.einsum("ihd,jhd->hij", q, k) / np.sqrt(dim)
+        scores[:, *np.triu_indices(len(h), 1)] = -np.inf
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = np.einsum("hij,jhd->ihd", weights / weights.sum(-1, keepdims=True), v)
+        return mixed.reshape(len(h), -1) @ part["attn_output.weight"].T
+
+    def _rotated(self, x):
+        dim = x.shape[-1]
+        angles = np.arange(len(x))[:, None] * self.meta[f"{self.architecture}.rope.freq_base"] ** (-np.arange(0, dim, 2) / dim)
+        turn = np.exp(1j * angles)[:, None]
+        if self.architecture == "llama":
+            pairs = (x[..., ::2] + 1j * x[..., 1::2]) * turn
+            return np.stack((pairs.real, pairs.imag), -1).reshape(x.shape)
+        pairs = (x[..., : dim // 2] + 1j * x[..., dim // 2 :]) * turn
+        return np.concatenate((pairs.real, pairs.imag), -1)

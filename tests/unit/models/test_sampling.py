@@ -1,0 +1,83 @@
+"""Sampling against its definitions, and that what is drawn has the distribution that it says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pyruvllm.errors import ConfigError
+from pyruvllm.models.sampling import Sampler, Sampling
+
+LOGITS = hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-30, 30, width=32))
+PLAIN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+
+
+def softmax(values):
+    powers = np.exp(values - values.max())
+    return powers / powers.sum()
+
+
+@given(LOGITS, st.floats(0.05, 5))
+def test_without_limits_it_is_softmax(logits, temperature):
+    ids, shares = Sampler(Sampling(**{**PLAIN, "temperature": temperature})).distribution(logits)
+    expected = softmax(logits.astype(np.float64) / temperature)
+    assert np.allclose(shares, expected[ids]) and sorted(ids) == np.flatnonzero(expected > 0).tolist()
+
+
+@given(LOGITS, st.integers(1, 80), st.floats(0.01, 1), st.floats(0, 1))
+def test_limits_keep_what_their_definitions_say(logits, k, p, least):
+    ids, shares = Sampler(Sampling(1.0, k, p, least)).distribution(logits)
+    order = np.argsort(-logits.astype(np.float64), kind="stable")[:k]
+    expected = softmax(logits.astype(np.float64)[order])
+    nucleus = order[: int(np.searchsorted(np.cumsum(expected), p - 1e-12)) + 1]
+    kept = [id for id, share in zip(order, expected, strict=True) if id in nucleus and share >= least * expected[0] * (1 - 1e-12)]
+    assert ids.tolist()[: len(kept)] == kept[: len(ids)] and abs(len(ids) - len(kept)) <= 1  # a sum that is p up to rounding
+    assert shares.sum() == pytest.approx(1) and (np.diff(shares) <= 1e-15).all()
+
+
+@given(LOGITS)
+def test_without_temperature_the_likeliest_is_chosen(logits):
+    assert Sampler(Sampling(temperature=0)).choose(logits) == logits.argmax()
+    assert Sampler(Sampling(top_k=1)).choose(logits) == logits.argmax()
+
+
+def test_what_is_drawn_has_the_distribution_it_says():
+    logits = np.array([2.0, 1.0, 0.5, -1.0, 3.0], np.float32)
+    sampler = Sampler(Sampling(**PLAIN, seed=7))
+    counts = np.bincount([sampler.choose(logits) for _ in range(20_000)], minlength=5)
+    expected = softmax(logits.astype(np.float64)) * 20_000
+    assert ((counts - expected) ** 2 / expected).sum() < 18.5  # chi-squared, 4 degrees of freedom: 1 in 1000
+
+
+def test_the_same_seed_gives_the_same_tokens():
+    logits = np.random.default_rng(1).standard_normal((50, 100))
+    draws = [[Sampler(Sampling(seed=seed)).choose(row) for row in logits] for seed in (3, 3, 4)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_penalties():
+    logits = np.array([2.0, -2.0, 1.0, 0.0])
+    sampler = Sampler(Sampling(**PLAIN, repetition_penalty=2.0, frequency_penalty=0.5, presence_penalty=0.25, last=3))
+    ids, shares = sampler.distribution(logits, [2, 0, 0, 1])  # the first is too long ago
+    expected = softmax(np.array([1.0 - 1.0 - 0.25, -4.0 - 0.5 - 0.25, 1.0, 0.0]))
+    assert np.allclose(shares, expected[ids])
+
+
+def test_nan_is_never_chosen_and_nothing_to_choose_is_said():
+    assert Sampler(Sampling()).choose(np.array([np.nan, 1.0, -np.inf])) == 1
+    for logits in ([np.nan], [-np.inf, -np.inf], [np.inf, 0]):
+        with pytest.raises(ConfigError, match="nothing can be chosen"):
+            Sampler(Sampling()).choose(np.array(logits))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("temperature", -1), ("temperature", "hot"), ("top_k", -1), ("top_k", 1.5), ("top_p", 0), ("top_p", 2), ("min_p", -0.1)),
+        *(("seed", -1), ("repetition_penalty", 0)),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(name, value):
+    with pytest.raises(ConfigError, match=name):
+        Sampling(**{name: value})
