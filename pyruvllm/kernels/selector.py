@@ -48,7 +48,7 @@ class Selector:
         if self.serves is not None:
             return self.serves
         open_ = self._open()
-        return min(open_, key=lambda name: (self._latency(name), open_.index(name)))
+        return min(open_, key=lambda name: (self.latency(name), open_.index(name)))
 
     def turn(self) -> None:
         """A use that is not counted down from ``rest``: ``next`` says by which."""
@@ -97,7 +97,7 @@ class Selector:
     def _open(self) -> list[str]:
         return [name for name in self.tallies if name not in self.excluded] or [list(self.tallies)[-1]]
 
-    def _latency(self, name: str) -> float:
+    def latency(self, name: str) -> float:
         latency = self.tallies[name].latency
         return float("inf") if latency is None else latency
 
@@ -106,7 +106,7 @@ class Selector:
         tally = self.tallies[name]
         if tally.samples > TRIES or tally.silent >= SILENT:
             return False
-        others = [self._latency(each) for each in self._open() if each != name]
+        others = [self.latency(each) for each in self._open() if each != name]
         return tally.samples < 3 or not others or min(tally.recent) <= HOPELESS * min(others)
 
     def _take_rest(self, uses: int) -> None:
@@ -120,8 +120,8 @@ class Selector:
 
     def _decide(self) -> None:
         open_ = self._open()
-        fastest = min(open_, key=lambda name: (self._latency(name), open_.index(name)))
-        if self.serves is None or self._latency(fastest) < BETTER * self._latency(self.serves):
+        fastest = min(open_, key=lambda name: (self.latency(name), open_.index(name)))
+        if self.serves is None or self.latency(fastest) < BETTER * self.latency(self.serves):
             self.serves, self.since = fastest, self._now_ms()
         latency = self.tallies[self.serves].latency
         self._decided = latency if latency is not None else 0.0

@@ -169,8 +169,7 @@ class _Recording:
         output = parts.output
         product = {"x": self._last, "w": output.w, "y": self.logits, "batch": 1, "rows": output.rows, "cols": output.cols}
         for operation, values in (("rms_norm", norm), (output.operation, {**product, "first": 0, "count": output.rows})):
-            call = self._kernels.bind(operation, **values)
-            self._head.record(call.kernel, **values)
+            self._head.record(self._kernels.recorded(operation, **values), **values)
 
     def _convolution(self, layer: int) -> None:
         """h of the norm to h, which is added to x."""
@@ -240,7 +239,7 @@ class _Recording:
         """counted: the number that grows with the tokens, and by how much each."""
         ((name, each),) = counted.items()
         values[name] = each * self.block
-        number = self._buffer.record(self._kernels.bind(operation, **values).kernel, **values)
+        number = self._buffer.record(self._kernels.recorded(operation, **values), **values)
         self._counted.append((number, name, each))
         return number
 

@@ -334,6 +334,13 @@ class RegistryContract:
         made.bind("dot", **values)
         assert library.ran[tried:] == [SIMD]
 
+    def test_a_twin_that_is_the_fastest_is_not_recorded(self):
+        made, _ = registry({RELAXED: 3e-3, SIMD: 2e-3, REFERENCE: 1e-3})
+        assert made.recorded("dot", **arguments()).name == SIMD
+        assert made.best("dot", n=128, dim=3).name == REFERENCE
+        made, _ = registry({REFERENCE: 1.0}, wrong=[RELAXED, SIMD])
+        assert made.recorded("dot", **arguments()).name == REFERENCE
+
     def test_a_chosen_kernel_follows_the_decisions_while_it_works(self):
         made, library = registry({RELAXED: lambda n: 1e-6 * n, SIMD: lambda n: 2e-4 + 1e-7 * n, TILED: 1e-9}, wrong=[TILED], kernels=TWO)
         values = arguments(n=1024)
