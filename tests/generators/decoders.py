@@ -6,7 +6,7 @@ sequence anew for every token.
 
 import numpy as np
 
-from pyruvllm.models.gguf import GgufWriter, dequantize, read_head
+from pyruvllm.models.gguf import KINDS, GgufWriter, dequantize, read_head
 
 LAYERS = {"lfm2": (0, 2, 0, 2), "llama": (2, 2), "qwen2": (1, 1), "qwen3": (4, 4)}  # heads of keys and values; 0: a convolution
 
@@ -129,3 +129,52 @@ class Twin:
             return np.stack((pairs.real, pairs.imag), -1).reshape(x.shape)
         pairs = (x[..., : dim // 2] + 1j * x[..., dim // 2 :]) * turn
         return np.concatenate((pairs.real, pairs.imag), -1)
+
+
+LFM2 = {  # hidden, feed-forward, heads, attention layers, layers
+    "350M": (1024, 4608, 16, (2, 5, 8, 10, 12, 14), 16),
+    "700M": (1536, 6912, 24, (2, 5, 8, 10, 12, 14), 16),
+    "1.2B": (2048, 8192, 32, (2, 5, 8, 10, 12, 14), 16),
+}
+
+
+def lfm2_of_true_shape(size: str, kind: str, write, seed: int = 1) -> int:
+    """An LFM2 of the published shape with random blocks for weights, handed to ``write`` piece by piece; returns its bytes."""
+    hidden, feed_forward, heads, attention, layers = LFM2[size]
+    random, vocabulary = np.random.default_rng(seed), 65536
+    kv_heads = [8 if layer in attention else 0 for layer in range(layers)]
+    metadata = {"general.architecture": "lfm2", "lfm2.block_count": layers, "lfm2.context_length": 32768, "lfm2.embedding_length": hidden}
+    metadata |= {"lfm2.feed_forward_length": feed_forward, "lfm2.attention.head_count": heads, "lfm2.rope.freq_base": 1e6}
+    metadata |= {"lfm2.attention.head_count_kv": np.array(kv_heads, np.int32), "lfm2.shortconv.l_cache": 3}
+    writer = GgufWriter({**metadata, "lfm2.attention.layer_norm_rms_epsilon": 1e-5})
+
+    def matrix(name, rows, cols, kind=kind):
+        blocks = random.integers(0, 256, (rows * cols // KINDS[kind].values, KINDS[kind].bytes), dtype=np.uint8)
+        scale = np.array([0.5 / np.sqrt(cols)], "<f2").view(np.uint8)
+        if kind == "q6_k":
+            blocks[:, 192:208], blocks[:, 208:] = 1, scale
+        else:
+            blocks[:, :2] = scale
+        if kind == "q4_k":
+            blocks[:, 2:4], blocks[:, 4:16] = scale, 0x11
+        writer.add_raw(f"{name}.weight", blocks, kind, (rows, cols))
+
+    matrix("token_embd", vocabulary, hidden, "q8_0" if kind == "q8_0" else "q6_k")
+    writer.add("token_embd_norm.weight", np.ones(hidden, np.float32))
+    for layer, kv in enumerate(kv_heads):
+        at = f"blk.{layer}."
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add(f"{at}{name}.weight", np.ones(hidden, np.float32))
+        if kv:
+            for name, rows in (("attn_q", hidden), ("attn_k", 512), ("attn_v", 512), ("attn_output", hidden)):
+                matrix(at + name, rows, hidden)
+            for name in ("attn_q_norm", "attn_k_norm"):
+                writer.add(f"{at}{name}.weight", np.ones(64, np.float32))
+        else:
+            writer.add(f"{at}shortconv.conv.weight", random.standard_normal((hidden, 3), dtype=np.float32))
+            matrix(at + "shortconv.in_proj", 3 * hidden, hidden)
+            matrix(at + "shortconv.out_proj", hidden, hidden)
+        matrix(at + "ffn_gate", feed_forward, hidden)
+        matrix(at + "ffn_up", feed_forward, hidden)
+        matrix(at + "ffn_down", hidden, feed_forward)
+    return writer.write(write)

@@ -1,0 +1,117 @@
+"""How fast a model of true shape reads a prompt and generates, natively and in Chromium, one thread.
+
+    ./build.sh bench decode [--size 350M] [--kinds q4_0,q4_k,q8_0] [--prompt 128] [--tokens 64] [--host native|chromium]
+
+The weights are random: the time does not depend on them. Medians of three runs; the first answer to a file includes reading it, repacking
+its weights, and the self-tests of the kernels.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import hosts
+from tests.bench.report import report
+from tests.e2e.browser import DIST, serving
+from tests.generators.decoders import LFM2, lfm2_of_true_shape
+
+
+async def measure(given):
+    """Runs on either host, so it imports for itself."""
+    import sys
+    import time
+
+    import numpy as np
+
+    from pyruvllm.config import Clock
+    from pyruvllm.memory.kernels import open_registry
+    from pyruvllm.models.decoder import Runner
+    from pyruvllm.models.gguf import read_head
+    from pyruvllm.models.parts import Parts
+    from pyruvllm.models.shape import Shape
+    from pyruvllm.storage import open_driver
+
+    if sys.platform == "emscripten":
+        import js
+
+        answer = await js.fetch(given["file"])
+        whole = js.Uint8Array.new(await answer.arrayBuffer())  # stays outside of Python's heap
+        size = whole.length
+
+        def part(start, length):
+            return whole.subarray(start, start + length).to_bytes()
+    else:
+        whole = np.memmap(given["file"], np.uint8, "r")
+        size = whole.size
+
+        def part(start, length):
+            return whole[start : start + length]
+
+    driver = await open_driver(":memory:")
+    registry = await open_registry(driver, Clock())
+    assert registry is not None
+    begun = time.perf_counter()
+    head = read_head(bytes(part(0, min(size, 16 << 20))), size)
+    shape = Shape.of(head.metadata)
+    parts = Parts(head, shape, lambda tensor: part(tensor.offset, tensor.size), registry)
+    loaded = time.perf_counter()
+    runner = Runner(shape, parts, registry, given["prompt"] + given["tokens"] + given["depth"])
+    recorded = time.perf_counter()
+    ids = np.random.default_rng(0).integers(0, 60000, given["prompt"]).tolist()
+    figures = {"prefill": [], "decode": []}
+    for _ in range(3):
+        runner.reset()
+        start = time.perf_counter()
+        logits = runner.feed(ids)
+        figures["prefill"].append(given["prompt"] / (time.perf_counter() - start))
+        start = time.perf_counter()
+        for _ in range(given["tokens"]):
+            logits = runner.feed([int(logits.argmax())])
+        figures["decode"].append(given["tokens"] / (time.perf_counter() - start))
+    told = {f"{name}, tokens/s": float(np.median(values)) for name, values in figures.items()}
+    if given["depth"]:
+        runner.feed((ids * (given["depth"] // len(ids) + 1))[: given["depth"] - given["tokens"]])
+        start = time.perf_counter()
+        for _ in range(given["tokens"]):
+            logits = runner.feed([int(logits.argmax())])
+        told[f"decode at depth {given['depth']}, tokens/s"] = given["tokens"] / (time.perf_counter() - start)
+    told |= {"loaded, s": loaded - begun, "recorded, s": recorded - loaded, "weights, MB": parts.nbytes / 1e6}
+    await driver.close()
+    return told
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=LFM2, default="350M")
+    parser.add_argument("--kinds", default="q4_0,q4_k,q8_0")
+    parser.add_argument("--prompt", type=int, default=128)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--depth", type=int, default=2000)
+    parser.add_argument("--host", choices=("native", "chromium"))
+    options = parser.parse_args()
+    given = {"prompt": options.prompt, "tokens": options.tokens, "depth": options.depth}
+    figures: dict[str, object] = {"model": f"LFM2-{options.size}, prompt {options.prompt}, {options.tokens} tokens, one thread"}
+    with tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as folder:
+        for kind in options.kinds.split(","):
+            path = Path(folder) / "model.gguf"
+            with path.open("wb") as file:
+                lfm2_of_true_shape(options.size, kind, file.write)
+            for host in ("native", "chromium"):
+                if options.host not in (None, host):
+                    continue
+                if host == "native":
+                    told = asyncio.run(measure({**given, "file": str(path)}))
+                else:
+                    with serving(DIST, Path(folder)) as address, hosts.blank_page(address) as page:
+                        ask = [hosts.source(measure), json.dumps({**given, "file": "model.gguf"})]
+                        told = json.loads(page.evaluate(hosts.START, ask))
+                figures |= {f"{kind}, {host}: {name}": round(value, 2) for name, value in told.items()}
+    report("decode", figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
