@@ -31,10 +31,14 @@ class Runner:
         if not 0 < context <= shape.context:
             raise ConfigError(f"context is {context}; the model was trained for 1 to {shape.context} tokens")
         self.shape, self.parts, self.kernels, self.context = shape, parts, kernels, context
-        self.position = 0  # tokens so far
+        self.history: list[int] = []  # tokens so far
         self.cache = _Cache(shape, kernels, context)
         self._one = _Recording(self, 1)
         self._many = _Recording(self, min(block, context)) if min(block, context) > 1 else self._one
+
+    @property
+    def position(self) -> int:
+        return len(self.history)
 
     @property
     def vocabulary(self) -> int:
@@ -68,7 +72,7 @@ class Runner:
 
     def reset(self) -> None:
         """To the beginning."""
-        self.position = 0
+        self.history = []
         for state in self.cache.states.values():
             state[...] = 0
 
@@ -139,7 +143,7 @@ class _Recording:
             else:
                 self._buffer.patch(number, context=runner.position + count, offset=runner.position)
         self._buffer.replay()
-        runner.position += count
+        runner.history += map(int, ids)
         if last:
             self._last[0] = self._x[count - 1]
             self._head.replay()

@@ -57,12 +57,14 @@ class Generation:
         max_tokens: int,
         stop: Sequence[str],
         logprobs: int | None,
+        before: Sequence[int],
         clock: Clock,
     ) -> None:
         self.usage = Usage(prompt_tokens=len(prompt))
         self.ids: list[int] = []  # generated, without the token that ended it
         self.scores: list[TokenScore] = []
         self._runner, self._tokenizer, self._prompt, self._clock = runner, tokenizer, list(prompt), clock
+        self._before = list(before)
         self._sampler, self._max, self._stop, self._logprobs = Sampler(sampling), max_tokens, tuple(stop), logprobs
         self._pieces = self._run()
 
@@ -82,7 +84,7 @@ class Generation:
             prompted = turned = now()
             self._note(prompt_ms=prompted - begun)
             while True:
-                id = self._sampler.choose(logits, self._prompt + self.ids)
+                id = self._sampler.choose(logits, self._before + self._prompt + self.ids)
                 if id in ends:
                     finish = "stop"
                     break
@@ -145,9 +147,10 @@ def generate(
     max_tokens: int = 256,
     stop: Sequence[str] = (),
     logprobs: int | None = None,
+    before: Sequence[int] = (),
     clock: Clock | None = None,
 ) -> Generation:
-    """What the model says after a prompt of ids, which goes on where the runner is.
+    """What the model says after a prompt of ids, which goes on where the runner is; before: tokens that were there, for the penalties.
 
     stop: strings at which it ends; they are not shown. logprobs: how many of the likeliest tokens are kept for each that was chosen; None
     keeps nothing. Raises ConfigError for a prompt that is empty or leaves no room, and for what cannot be.
@@ -162,4 +165,4 @@ def generate(
         raise ConfigError("the prompt has no token")
     if runner.position + len(prompt) > runner.context:
         raise ConfigError(f"a prompt of {len(prompt)} tokens does not fit: {runner.context - runner.position} of {runner.context} are left")
-    return Generation(runner, tokenizer, prompt, sampling or Sampling(), max_tokens, stop, logprobs, clock or Clock())
+    return Generation(runner, tokenizer, prompt, sampling or Sampling(), max_tokens, stop, logprobs, before, clock or Clock())

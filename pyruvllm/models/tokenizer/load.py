@@ -38,6 +38,8 @@ def load(metadata: Mapping[str, Any]) -> Tokenizer:
 
 def _given(metadata: Mapping[str, Any], name: str, kind: type) -> Any:
     value = metadata.get(KEY + name)
+    if kind is list and isinstance(value, np.ndarray) and not value.size:  # an empty array may have any type
+        return []
     if not isinstance(value, kind) or (kind is list and not all(isinstance(one, str) for one in value)):
         raise ModelError(f"{KEY}{name} is {'missing' if value is None else f'a {type(value).__name__}'}; a {kind.__name__} would be right")
     return value

@@ -1,0 +1,91 @@
+"""A model from a file, as a user opens it."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from pyruvllm.config import Clock
+from pyruvllm.errors import GgufError, ModelError
+from pyruvllm.memory.kernels import open_registry
+from pyruvllm.models.gguf import GgufWriter, read_head
+from pyruvllm.models.language import LanguageModel, open_model
+from pyruvllm.models.sampling import Sampling
+from pyruvllm.models.tokenizer.bytebpe import ALPHABET
+from pyruvllm.storage import open_driver
+from tests.generators.decoders import model_file
+
+GREEDY = Sampling(temperature=0)
+
+
+def whole(tokens=257, **metadata):
+    """A model with random weights and the bytes as its vocabulary."""
+    file = model_file(vocabulary=257, seed=2)
+    head = read_head(file)
+    own = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "lfm2", "tokenizer.ggml.merges": [], "tokenizer.ggml.eos_token_id": 256}
+    own |= {"tokenizer.ggml.tokens": [*ALPHABET, "<|im_end|>", "more"][:tokens], "general.name": "tiny"}
+    kinds = np.array([1] * 256 + [3] * (tokens - 256), np.int32)
+    writer = GgufWriter({**head.metadata, **own, "tokenizer.ggml.token_type": kinds, **metadata})
+    for tensor in head.tensors.values():
+        writer.add_raw(tensor.name, file[tensor.offset : tensor.offset + tensor.size], tensor.kind.name, tensor.shape)
+    return writer.bytes()
+
+
+async def opened():
+    driver = await open_driver(":memory:")
+    try:
+        return await open_registry(driver, Clock())
+    finally:
+        await driver.close()
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    return asyncio.run(opened())
+
+
+async def test_a_file_is_opened_and_generates(kernels, tmp_path):
+    path, told = tmp_path / "tiny.gguf", []
+    path.write_bytes(whole())
+    model = await open_model(path, kernels, context=64, progress=lambda done, total: told.append((done, total)))
+    assert (model.name, model.runner.context) == ("tiny", 64) and model.nbytes > 0
+    assert told[-1][0] == told[-1][1] and told == sorted(told)
+    stream = model.generate("The engine ", GREEDY, max_tokens=12)
+    text = await stream.text()
+    assert model.tokenizer.decode(stream.ids) == text and stream.usage.prompt_tokens == 11
+
+
+async def test_a_conversation_that_goes_on_is_not_read_again(kernels):
+    model = LanguageModel(whole(), kernels)
+    first = model.generate("Hello", GREEDY, max_tokens=5)
+    await first.text()
+    more = model.tokenizer.encode("Hello") + first.ids + model.tokenizer.encode(" and then")
+    second = model.generate(more, GREEDY, max_tokens=5)
+    await second.text()
+    assert second.usage.prompt_tokens == 10, "the last token of the answer was not taken in yet"
+    fresh = LanguageModel(whole(), kernels).generate(more, GREEDY, max_tokens=5)
+    await fresh.text()
+    assert fresh.ids == second.ids
+    other = model.generate("Something else", GREEDY, max_tokens=2)
+    await other.text()
+    assert other.usage.prompt_tokens == 14
+
+
+async def test_a_head_longer_than_the_first_look_is_read_whole(kernels):
+    model = LanguageModel(whole(**{"general.description": "x" * (3 << 20)}), kernels)
+    assert len(model.metadata["general.description"]) == 3 << 20
+
+
+async def test_what_is_no_model_is_refused(kernels, tmp_path):
+    with pytest.raises(ModelError, match="no file"):
+        await open_model(tmp_path / "missing.gguf", kernels)
+    (tmp_path / "empty.gguf").touch()
+    with pytest.raises(ModelError, match="empty"):
+        await open_model(tmp_path / "empty.gguf", kernels)
+    (tmp_path / "text.gguf").write_text("this is no model at all, but text")
+    with pytest.raises(GgufError, match="magic"):
+        await open_model(tmp_path / "text.gguf", kernels)
+    with pytest.raises(GgufError, match="truncated"):
+        LanguageModel(whole()[:-5000], kernels)
+    with pytest.raises(ModelError, match="258 tokens and the model embeddings of 257"):
+        LanguageModel(whole(tokens=258), kernels)
