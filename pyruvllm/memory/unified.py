@@ -28,6 +28,7 @@ from .index import VectorIndex
 from .records import Records, Row, checksum, dump, to_blob
 from .search import Searchable
 from .segments import SavedIndexes
+from .waiting import Waiting
 
 log = logging.getLogger("pyruvllm.memory")
 
@@ -49,7 +50,7 @@ class UnifiedMemory(Searchable):
         self._pending: list[Change] = []  # of the open transaction
         self._depth = 0
         self._growth: asyncio.Task[None] | None = None
-        self._flushes: set[asyncio.Future[None]] = set()  # on their way
+        self.waiting = Waiting()  # for a flush
         self.before_flush: Callable[[], None] | None = None  # writes what is worth keeping but no flush of its own
 
     @classmethod
@@ -369,19 +370,8 @@ class UnifiedMemory(Searchable):
         """Returns when everything written before the call survives a crash. QuotaError, FencedError."""
         if self.before_flush is not None:
             self.before_flush()
-        done = asyncio.get_running_loop().create_future()
-        self._flushes.add(done)
-        try:
+        with self.waiting.somebody():
             await self.driver.flush()
-        finally:
-            self._flushes.remove(done)
-            done.set_result(None)
-
-    async def idle(self) -> None:
-        """Lets others have a turn, and returns when nobody waits for a flush."""
-        await asyncio.sleep(0)
-        while self._flushes:
-            await asyncio.wait(self._flushes)
 
     async def close(self) -> None:
         """Flushes and gives the database back. Safe to call twice."""

@@ -54,7 +54,7 @@ async def tend(memory: "UnifiedMemory") -> None:
     while collection := due(memory):
         if _step(collection):
             save(memory, collection)
-        await memory.idle()
+        await memory.waiting.nobody()
     await memory.flush()
 
 

@@ -146,7 +146,8 @@ class WitnessLog:
 
     async def flush(self) -> None:
         """Returns when everything recorded before the call is durable."""
-        await self.queue.flush()
+        with self.memory.waiting.somebody():
+            await self.queue.flush()
 
     async def close(self) -> None:
         await self.queue.close()

@@ -1,5 +1,6 @@
 """Where an index changes between scan and graph. Time passes only as the tests say: each operation spends what it is priced at."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -231,3 +232,20 @@ async def test_a_memory_crosses_by_what_its_searches_cost_and_back(open_memory, 
     memory = await open_memory(config=config)
     assert memory.collection("documents").index.kind == "exact"
     assert memory.driver.query("SELECT count(*) FROM index_segments") == [(0,)]
+
+
+async def test_upkeep_stands_aside_for_who_waits_for_a_flush(open_memory, priced):
+    memory = await open_memory(config=Config(index=replace(CONFIG, exact_below=60), clock=priced))
+    memory.put("documents", drafts(400))
+    index = memory.collection("documents").index
+    for _ in range(3):
+        await asyncio.sleep(0)
+    with memory.waiting.somebody():
+        await asyncio.sleep(0)
+        before = index.growth
+        assert before is not None
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert index.growth == before
+    await memory.grown()
+    assert index.kind == "hnsw"
