@@ -4,13 +4,15 @@ model = await open_model("LFM2-350M-Q4_0.gguf", kernels)
 async for piece in model.generate("The engine ran hot because"): ...
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..config import Clock
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from ..kernels.registry import KernelRegistry
 from .decoder import Runner
 from .generate import Generation, generate
@@ -18,6 +20,7 @@ from .gguf import Head, Incomplete, read_head
 from .parts import Parts
 from .sampling import Sampling
 from .shape import Shape
+from .template import ChatTemplate, of_metadata
 from .tokenizer import load
 
 FIRST = 1 << 20  # bytes of a file that are looked at first
@@ -81,6 +84,45 @@ class LanguageModel:
             known = 0
         options = {"max_tokens": max_tokens, "stop": stop, "logprobs": logprobs, "clock": self._clock}
         return generate(self.runner, self.tokenizer, ids[known:], sampling, before=ids[:known], **options)  # type: ignore[arg-type]
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        sampling: Sampling | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        max_tokens: int = 1024,
+        stop: Sequence[str] = (),
+        logprobs: int | None = None,
+    ) -> Generation:
+        """What the assistant says next in a conversation, written as the model's template has it; as ``generate``. Control tokens in
+        what was said are text.
+
+        Raises ConfigError too for a model without a template, HostError without the package jinja2.
+        """
+        if self.template is None:
+            raise ConfigError(f"the model {self.name!r} has no chat template; generate() takes a text")
+        shield, shielded = self._shielded(messages)
+        ids = self.tokenizer.encode(self.template.render(shielded, tools=tools), special=True, shield=shield)
+        return self.generate(ids, sampling, max_tokens=max_tokens, stop=stop, logprobs=logprobs)
+
+    def _shielded(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+        """A character of the private use area that nobody used, and the messages with it in their control tokens."""
+        written = repr(messages)
+        shield = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in written and f"\\u{code:04x}" not in written)
+
+        def told(value: Any) -> Any:
+            if isinstance(value, str):
+                return self.tokenizer.vocabulary.shielded(value, shield)
+            if isinstance(value, Mapping):
+                return {key: told(inner) for key, inner in value.items()}
+            return [told(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+        return shield, [told(message) for message in messages]
+
+    @cached_property
+    def template(self) -> ChatTemplate | None:
+        return of_metadata(self.metadata, self.tokenizer.vocabulary.tokens)
 
 
 async def open_model(

@@ -39,9 +39,9 @@ class ByteLevelBPE:
         self._whole, self._begins, self._ends = whole, begins, ends
         self._word = lru_cache(REMEMBERED_WORDS)(self._tokenized)
 
-    def encode(self, text: str, *, special: bool = False, bounds: bool = False) -> list[int]:
+    def encode(self, text: str, *, special: bool = False, bounds: bool = False, shield: str = "") -> list[int]:
         ids: list[int] = []
-        for part, id in self.vocabulary.parts(text, special):
+        for part, id in self.vocabulary.parts(text, special, shield):
             if id is not None:
                 ids.append(id)
                 continue

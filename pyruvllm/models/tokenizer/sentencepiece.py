@@ -29,9 +29,9 @@ class SentencePiece:
         if len(self._bytes) < 256 and self._unknown is None:
             raise ModelError("the vocabulary has neither a token for each byte nor one for what is unknown")
 
-    def encode(self, text: str, *, special: bool = False, bounds: bool = False) -> list[int]:
+    def encode(self, text: str, *, special: bool = False, bounds: bool = False, shield: str = "") -> list[int]:
         ids: list[int] = []
-        for place, (part, id) in enumerate(self.vocabulary.parts(text, special)):
+        for place, (part, id) in enumerate(self.vocabulary.parts(text, special, shield)):
             if id is not None:
                 ids.append(id)
             else:

@@ -27,9 +27,9 @@ class TokenKind(IntEnum):
 class Tokenizer(Protocol):
     vocabulary: "Vocabulary"
 
-    def encode(self, text: str, *, special: bool = False, bounds: bool = False) -> list[int]:
+    def encode(self, text: str, *, special: bool = False, bounds: bool = False, shield: str = "") -> list[int]:
         """Ids of a text. special: control tokens written out in it are meant, "<|im_end|>" ends a turn; else they are text like any
-        other. bounds: with the tokens that the model wants at the beginning and the end.
+        other. bounds: with the tokens that the model wants at the beginning and the end. shield: see ``Vocabulary.shielded``.
         """
 
     def piece(self, id: int) -> bytes:
@@ -73,15 +73,23 @@ class Vocabulary:
     def is_control(self, id: int) -> bool:
         return self.kinds[id] in (TokenKind.CONTROL, TokenKind.UNKNOWN, TokenKind.UNUSED)
 
-    def parts(self, text: str, special: bool) -> list[tuple[str, int | None]]:
+    def parts(self, text: str, special: bool, shield: str = "") -> list[tuple[str, int | None]]:
         """The text cut at tokens with a meaning of their own: (part, its id, or None for a part to be tokenized).
 
         User-defined tokens always count, control tokens only where ``special`` says so.
         """
         splitter = self._control if special else self._own
-        if splitter is None:
-            return [(text, None)] if text else []
-        return [(part, self.ids[part] if place % 2 else None) for place, part in enumerate(splitter.split(text)) if part]
+        pieces = [text] if splitter is None else splitter.split(text)
+        if shield:
+            pieces[::2] = [piece.replace(shield, "") for piece in pieces[::2]]
+        return [(part, self.ids[part] if place % 2 else None) for place, part in enumerate(pieces) if part]
+
+    def shielded(self, text: str, shield: str) -> str:
+        """The text with a character, which is nowhere in it, inside of each control token that is written out in it.
+
+        What a user wrote can so stand among control tokens that are meant, and be text all the same.
+        """
+        return text if self._control is None else self._control.sub(lambda found: found[0][0] + shield + found[0][1:], text)
 
     def bound(self, ids: list[int], begins: bool, ends: bool) -> list[int]:
         """With the tokens that stand before and after a text, where the model has them and wants them."""

@@ -15,9 +15,9 @@ class WordPiece:
         self._begins = {id for token, id in vocabulary.ids.items() if token.startswith(SPACE)}
         self._words = Words({_bert(token): id for token, id in vocabulary.ids.items()})
 
-    def encode(self, text: str, *, special: bool = False, bounds: bool = False) -> list[int]:
+    def encode(self, text: str, *, special: bool = False, bounds: bool = False, shield: str = "") -> list[int]:
         ids: list[int] = []
-        for part, id in self.vocabulary.parts(text, special):
+        for part, id in self.vocabulary.parts(text, special, shield):
             ids.extend(self._words.encode(part).ids if id is None else [id])
         return [self._words.first, *ids, self._words.last] if bounds else ids
 
