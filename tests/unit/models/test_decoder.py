@@ -1,20 +1,11 @@
-"""Decoders against their twin in numpy: every architecture, every kind of weights, in blocks and token by token."""
-
 import asyncio
 
-import numpy as np
 import pytest
 
 from pyruvllm.config import Clock
-from pyruvllm.errors import ConfigError, GgufError
-from pyruvllm.kernels.registry import KernelRegistry
 from pyruvllm.memory.kernels import open_registry
-from pyruvllm.models.decoder import Runner
-from pyruvllm.models.gguf import KINDS, GgufWriter, read_head
-from pyruvllm.models.parts import Parts
-from pyruvllm.models.shape import Shape
 from pyruvllm.storage import open_driver
-from tests.generators.decoders import LAYERS, Twin, model_file
+from tests.contracts.decoder import DecoderContract
 
 
 async def opened():
@@ -30,144 +21,5 @@ def kernels():
     return asyncio.run(opened())
 
 
-def runner(kernels, file, context=128, **options):
-    head = read_head(file, len(file))
-    shape = Shape.of(head.metadata)
-    parts = Parts(head, shape, lambda tensor: file[tensor.offset : tensor.offset + tensor.size], kernels)
-    return Runner(shape, parts, kernels, context, **options)
-
-
-def prompt(count, seed=3):
-    return np.random.default_rng(seed).integers(0, 160, count).tolist()
-
-
-@pytest.mark.parametrize("architecture", LAYERS)
-def test_logits_are_the_twins(kernels, architecture):
-    file, ids = model_file(architecture), prompt(70)
-    model, expected = runner(kernels, file), Twin(file).logits(ids)
-    for start, end in ((0, 45), (45, 46), (46, 47), (47, 70)):
-        found = model.feed(ids[start:end])
-        # keys and values are rounded to float16
-        assert np.abs(found - expected[end - 1]).max() < 4e-3 * np.abs(expected).max(), (start, end)
-    assert model.position == 70
-
-
-@pytest.mark.parametrize("architecture", LAYERS)
-def test_greedy_tokens_are_the_twins(kernels, architecture):
-    file, ids = model_file(architecture, seed=5), prompt(9)
-    model, made = runner(kernels, file), []
-    logits = model.feed(ids)
-    for _ in range(60):
-        made.append(int(logits.argmax()))
-        logits = model.feed(made[-1:])
-    assert made == Twin(file).greedy(ids, 60)
-
-
-@pytest.mark.parametrize("block", [1, 3, 16, 64])
-def test_the_size_of_blocks_changes_nothing(kernels, block):
-    file, ids = model_file(), prompt(50)
-    whole = runner(kernels, file).feed(ids).copy()
-    assert np.abs(runner(kernels, file, block=block).feed(ids) - whole).max() < 1e-4 * np.abs(whole).max()
-
-
-@pytest.mark.parametrize(("kind", "most"), {"f16": 0.005, "q8_0": 0.06, "q4_0": 0.06, "q4_k": 0.06, "q6_k": 0.04}.items())
-def test_quantised_weights_are_near_the_twin_of_the_same_numbers(kernels, kind, most):
-    """Activations are rounded to 8 bits by these products, which is what the bound is for."""
-    file, ids = model_file(kind=kind, hidden=256, feed_forward=512), prompt(40)
-    expected = Twin(file).logits(ids)[-1]
-    found = runner(kernels, file).feed(ids)
-    assert np.sqrt(np.mean((found - expected) ** 2)) < most * np.sqrt(np.mean(expected**2))
-
-
-@pytest.mark.parametrize("kind", ["bf16", "q4_1", "q5_0", "q5_1", "q5_k"])
-def test_kinds_without_a_kernel_are_converted_at_load(kernels, kind):
-    plain = model_file(hidden=256, feed_forward=512)
-    head, random = read_head(plain), np.random.default_rng(4)
-    writer = GgufWriter(head.metadata)
-    for tensor in head.tensors.values():
-        raw = np.frombuffer(plain, np.uint8)[tensor.offset : tensor.offset + tensor.size]
-        if len(tensor.shape) == 2 and "conv.weight" not in tensor.name:
-            blocks = random.integers(0, 256, (KINDS[kind].size(tensor.shape) // KINDS[kind].bytes, KINDS[kind].bytes), dtype=np.uint8)
-            if kind == "bf16":
-                blocks = (raw.view(np.uint32) >> 16).astype("<u2").view(np.uint8)
-            else:
-                blocks[:, :4] = np.array([0.004, 0.002], "<f2").view(np.uint8)
-                if kind == "q5_0":
-                    blocks[:, 2:4] = random.integers(0, 256, (len(blocks), 2))
-            writer.add_raw(tensor.name, blocks.tobytes(), kind, tensor.shape)
-        else:
-            writer.add_raw(tensor.name, raw, tensor.kind.name, tensor.shape)
-    file, ids = writer.bytes(), prompt(20)
-    expected, found = Twin(file).logits(ids)[-1], runner(kernels, file).feed(ids)
-    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * np.sqrt(np.mean(expected**2))
-
-
-def test_it_begins_anew_after_a_reset(kernels):
-    model, ids = runner(kernels, model_file()), prompt(20)
-    first = model.feed(ids).copy()
-    model.reset()
-    assert np.array_equal(model.feed(ids), first)
-
-
-def test_a_long_prompt_can_be_stopped_between_blocks(kernels):
-    model = runner(kernels, model_file(), block=16)
-
-    class Stop(Exception):
-        pass
-
-    def stop():
-        if model.position == 32:
-            raise Stop
-
-    with pytest.raises(Stop):
-        model.feed(prompt(60), stop)
-    assert model.position == 32
-    ids = prompt(60)
-    assert np.allclose(model.feed(ids[32:]), runner(kernels, model_file()).feed(ids), atol=1e-3)
-
-
-def test_what_does_not_fit_is_refused_and_nothing_taken_in(kernels):
-    model = runner(kernels, model_file(), context=16)
-    for ids in ([], [160], [-1], prompt(17)):
-        with pytest.raises(ConfigError):
-            model.feed(ids)
-    assert model.position == 0
-    with pytest.raises(ConfigError, match="1 to 512"):
-        runner(kernels, model_file(), context=513)
-
-
-def test_without_compiled_kernels_the_twins_of_numpy_serve():
-    file, ids = model_file(), prompt(12)
-    model = runner(KernelRegistry(None), file, context=32)
-    assert np.abs(model.feed(ids) - Twin(file).logits(ids)[-1]).max() < 1e-2
-
-
-def changed(change=None, drop=None, reshape=None):
-    file = model_file()
-    head = read_head(file)
-    writer = GgufWriter({**head.metadata, **(change or {})})
-    for tensor in head.tensors.values():
-        if tensor.name != drop:
-            data, shape = file[tensor.offset : tensor.offset + tensor.size], tensor.shape
-            writer.add_raw(tensor.name, data, tensor.kind.name, shape[::-1] if tensor.name == reshape else shape)
-    return writer.bytes()
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"change": {"general.architecture": "mamba"}}, "'mamba'"),
-        ({"change": {"lfm2.block_count": 0}}, "block_count is 0"),
-        ({"change": {"lfm2.block_count": 5}}, "each of 5 layers"),
-        ({"change": {"lfm2.attention.head_count_kv": np.array([0, 3, 0, 2], np.int32)}}, "is 3 for 4 heads"),
-        ({"change": {"lfm2.embedding_length": 65}}, "the metadata says"),
-        ({"change": {"lfm2.attention.layer_norm_rms_epsilon": -1.0}}, "epsilon is -1"),
-        ({"change": {"lfm2.shortconv.l_cache": "3"}}, "l_cache is '3'"),
-        ({"drop": "blk.1.attn_q_norm.weight"}, "'blk.1.attn_q_norm.weight' is missing"),
-        ({"drop": "blk.3.ffn_down.weight"}, "'blk.3.ffn_down.weight' is missing"),
-        ({"reshape": "blk.0.ffn_up.weight"}, r"\(64, 96\); the metadata says \(96, 64\)"),
-    ],
-)
-def test_a_file_that_is_no_whole_model_is_refused(kernels, wrong, says):
-    with pytest.raises(GgufError, match=says):
-        runner(kernels, changed(**wrong))
+class TestNative(DecoderContract):
+    pass
