@@ -24,7 +24,8 @@ SOURCES = ("instant_loop", "background_loop", "deep_loop", "federated", "bundled
 TOUCH_MS = 60_000  # a policy that is read on every request is not written on every request
 
 SELECT = """SELECT r.id, p.policy_type, p.parameters, p.confidence, p.fisher_diagonal, p.learned_at, p.last_accessed, p.source,
-    EXISTS (SELECT 1 FROM vectors AS v WHERE v.number = p.number) FROM policies AS p JOIN records AS r ON r.number = p.number"""
+    v.embedding FROM policies AS p JOIN records AS r ON r.number = p.number LEFT JOIN vectors AS v ON v.number = p.number"""
+NUMBERED = SELECT.replace("SELECT r.id", "SELECT p.number, r.id", 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +138,16 @@ class PolicyStore:
 
     def search(self, policy_type: str | None, vector: np.ndarray, k: int = 10) -> "list[PolicyEntry]":
         """Those of a type whose kind of request is nearest to ``vector``, nearest first. Policies without an embedding are not found."""
-        where = None if policy_type is None else {"policy_type": policy_type}
-        hits = self.memory.search_with("", vector, k, where=where, collections=(COLLECTION,), mode="vector")
-        return [self.get(hit.id) for hit in hits]
+        allowed = None
+        if policy_type is not None:
+            rows: Any = self.memory.driver.query("SELECT number FROM policies WHERE policy_type = ? ORDER BY number", (policy_type,))
+            allowed = np.fromiter((number for (number,) in rows), np.int64, len(rows))
+        numbers = [number for number, _ in self.memory.nearest(COLLECTION, vector, k, allowed)]
+        found = {
+            row[0]: row[1:]
+            for row in self.memory.driver.query(f"{NUMBERED} WHERE p.number IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
+        }
+        return [self._touched(self._entry(found[number])) for number in numbers if number in found]
 
     def _text(self, entry: PolicyEntry) -> str:
         values = {**entry.parameters, **(entry.parameters.get("fallback") or {})}
@@ -150,11 +158,9 @@ class PolicyStore:
         return self.memory.driver.query(f"{SELECT} WHERE {condition}", (value,))
 
     def _entry(self, row: Any) -> PolicyEntry:
-        id, policy_type, parameters, confidence, fisher, learned_at, last_accessed, source, embedded = row
-        embedding = self.memory.vector(id) if embedded else None
-        return PolicyEntry(
-            policy_type, json.loads(parameters), source, confidence, embedding, from_blob(fisher, "<f4"), id, learned_at, last_accessed
-        )
+        id, policy_type, parameters, confidence, fisher, learned_at, last_accessed, source, embedding = row
+        vectors = from_blob(embedding, "<f2"), from_blob(fisher, "<f4")
+        return PolicyEntry(policy_type, json.loads(parameters), source, confidence, *vectors, id, learned_at, last_accessed)
 
     def _touched(self, entry: PolicyEntry) -> PolicyEntry:
         """Notes that it was used, to the minute."""

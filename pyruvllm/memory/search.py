@@ -88,6 +88,18 @@ class Searchable:
             return []
         return self._recalled(chosen, Question(text, vector, k, allowed, self.unindexed(), diversity))
 
+    def nearest(self, collection: str, vector: np.ndarray, k: int, numbers: np.ndarray | None = None) -> list[tuple[int, float]]:
+        """Numbers of the records nearest in meaning and their cosines, best first; ``numbers``: (n,) int64 ascending, of those allowed.
+
+        What a typed store asks that knows its rows by other columns than a filter has.
+        """
+        chosen = self._chosen(collection)
+        if not chosen:
+            return []
+        found, cosines = chosen[0].index.search(self._query(vector, chosen), _checked(k, 0), numbers)
+        gone = self.unindexed()
+        return [pair for pair in zip(found.tolist(), cosines.tolist(), strict=True) if pair[0] not in gone]
+
     def more_like(
         self,
         ids: str | Sequence[str],
