@@ -96,7 +96,9 @@ def test_add_ask_reload_forget(home: Page):
     assert page.evaluate(STORES, SECRET)["secret"]
 
     forget(page, "Lease")
-    page.get_by_role("button", name=re.compile("Forget conversation")).click()  # its answer quotes the note
+    expect(page.get_by_role("article").first).to_contain_text("quoted a document that was forgotten")
+    expect(page.get_by_text("ends on 31 January 2029")).to_have_count(0)
+    page.get_by_role("button", name=re.compile("Forget conversation")).click()
     page.get_by_role("dialog").get_by_role("button", name="Forget", exact=True).click()
     expect(page.get_by_text("The conversation is forgotten")).to_be_visible()
     assert page.evaluate(STORES, "in the net loft")["secret"]

@@ -68,6 +68,7 @@ async function forgetDocument(document: DocumentInfo): Promise<void> {
   try {
     const { removed } = await notebook.call("forget", { document: document.id });
     toast(`“${document.title}” is forgotten: ${forgotten(removed)}`);
+    if (removed.answers && chat.session) await chat.open(chat.session); // it may show one of them
   } catch (error) {
     toast(`Not forgotten: ${(error as Error).message}`, { tone: "problem" });
   }
