@@ -72,6 +72,7 @@ class UnifiedMemory(Searchable):
     async def reload(self, *, progress: Progress | None = None) -> None:
         """Makes the indexes anew from the tables; ``progress`` counts records."""
         await self._stop_growth()
+        self.graph.forget_adjacency()
         rows = self.driver.query("SELECT name, space, dimension, codec FROM collections ORDER BY name")
         counts = self.records.counts()
         done, total = 0, sum(counts.values())
@@ -140,6 +141,7 @@ class UnifiedMemory(Searchable):
                     self.saved.note(change for change in self._pending if self.collection(change.collection).index.kind == "hnsw")
         except BaseException:
             del self._pending[mark:]
+            self.graph.forget_adjacency()
             raise
         finally:
             self._depth -= 1

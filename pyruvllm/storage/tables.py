@@ -117,4 +117,43 @@ KERNEL_TABLES = (
     )""",
 )
 
+# What the roles of ADR-002 need beyond their first columns. ``hold`` is why an entry may not be removed, ``salt`` makes the digest of an
+# entry that was removed say nothing about it. The chain has one row per event of the witness log and none is ever removed.
+ROLE_TABLES = (
+    "ALTER TABLE sessions ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE witness ADD COLUMN salt BLOB",
+    "ALTER TABLE witness ADD COLUMN hold TEXT",
+    "CREATE INDEX witness_by_model ON witness (model, timestamp)",
+    """CREATE TABLE witness_chain (
+        ordinal INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL,
+        event TEXT NOT NULL CHECK (event IN ('recorded', 'rated', 'forgotten', 'expired')),
+        happened_at INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        hash BLOB NOT NULL
+    )""",
+    "CREATE INDEX witness_chain_by_entry ON witness_chain (number, event)",
+    """CREATE TABLE patterns (
+        number INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        quality REAL NOT NULL,
+        size INTEGER NOT NULL,
+        uses INTEGER NOT NULL,
+        learned_at INTEGER NOT NULL,
+        last_used INTEGER NOT NULL,
+        decayed_at INTEGER NOT NULL
+    )""",
+    "CREATE INDEX patterns_by_kind ON patterns (kind)",
+    """CREATE TRIGGER patterns_go AFTER DELETE ON records WHEN old.collection = 'patterns' BEGIN
+        DELETE FROM patterns WHERE number = old.number;
+    END""",
+    *(
+        f"""CREATE TRIGGER edges_of_{table}_go AFTER DELETE ON {table} BEGIN
+        DELETE FROM edges WHERE source = old.id;
+        DELETE FROM edges WHERE target = old.id;
+    END"""
+        for table in ("records", "documents")
+    ),
+)
+
 STORE_TABLES: tuple[str, ...] = DOCUMENT_TABLES + SESSION_TABLES + POLICY_TABLES + WITNESS_TABLES
