@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from kernels import kernels
 from steps import BUILD, DIST, ROOT, WEB, Failure, once, say
 
 Command = list[str | Path]
-LIMIT = 12 * 60  # seconds for one suite; none comes near it unless it hangs
+LIMIT = 15 * 60  # seconds for one suite; none comes near it unless it hangs
+LANES = (("unit",), ("lint", "types", "web", "node", "chromium"))  # run beside each other; e2e after them: people's patience is in it
 
 
 @dataclass
@@ -120,20 +122,37 @@ def surroundings() -> dict[str, str]:
 
 
 def run(names: Sequence[str], rest: Sequence[str]) -> int:
-    outcomes = []
-    for name in names:
-        say(f"\n== {name}")
-        outcomes.append(suite(name, rest))
-    summary(outcomes)
-    return int(any(outcome.code for outcome in outcomes))
+    outcomes: dict[str, Outcome] = {}
+    running: set[int] = set()
+    over = threading.Event()
+
+    def lane(members: Sequence[str], label: bool) -> None:
+        for name in members:
+            if not over.is_set():
+                say(f"\n== {name}")
+                outcomes[name] = suite(name, rest, running, f"{name:<8} | " if label else "")
+
+    lanes = [members for members in ([name for name in lane if name in names] for lane in LANES) if members]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 2)) as threads:
+        jobs = [threads.submit(lane, members, len(lanes) > 1) for members in lanes]
+        try:
+            for job in jobs:
+                job.result()
+            lane([name for name in names if name not in outcomes], False)
+        finally:
+            over.set()
+            for group in list(running):
+                end(group)
+    summary([outcomes[name] for name in names])
+    return int(any(outcome.code for outcome in outcomes.values()))
 
 
-def suite(name: str, rest: Sequence[str]) -> Outcome:
-    """Runs one suite's commands, shows their output as it comes and reads the counts from it."""
+def suite(name: str, rest: Sequence[str], running: set[int], label: str) -> Outcome:
+    """Runs one suite's commands, shows their output as it comes, each line behind the label, and reads the counts from it."""
     outcome = Outcome(name, 0, 0.0)
     begun = time.monotonic()
     for command in SUITES[name][0](rest):
-        code, lines = stream(command)
+        code, lines = stream(command, running, label)
         outcome.code = outcome.code or code
         count(lines, outcome)
     outcome.seconds = time.monotonic() - begun
@@ -143,7 +162,7 @@ def suite(name: str, rest: Sequence[str]) -> Outcome:
     return outcome
 
 
-def stream(command: Command) -> tuple[int, list[str]]:
+def stream(command: Command, running: set[int], label: str) -> tuple[int, list[str]]:
     """Runs a command in a process group of its own; all of the group is ended when it is over or takes too long."""
     process = subprocess.Popen(
         [str(part) for part in command],
@@ -156,13 +175,14 @@ def stream(command: Command) -> tuple[int, list[str]]:
         errors="replace",
         start_new_session=True,
     )
+    running.add(process.pid)
     lines = []
     late = threading.Timer(LIMIT, end, [process.pid])
     late.start()
     try:
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
-            say(lines[-1])
+            say(label + lines[-1])
         code = process.wait()
     finally:
         if not late.is_alive():
@@ -170,6 +190,7 @@ def stream(command: Command) -> tuple[int, list[str]]:
         late.cancel()
         end(process.pid)
         process.wait()
+        running.discard(process.pid)
     return code, lines
 
 
