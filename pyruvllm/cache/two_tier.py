@@ -188,15 +188,19 @@ class KvCache:
         self._usable(sequence)
         layout = setting.layout(self.form)
         turn = setting.rotate != sequence.setting.rotate
-        tail = self.store.plainly(sequence.tail, sequence.holding, turn=True) if turn else sequence.tail
-        old, plain = sequence.old, self.plain
+        old, tail, plain = sequence.old, sequence.tail, self.plain
+        made: list[Page] = []
         try:
+            if turn:
+                tail = self.store.plainly(sequence.tail, sequence.holding, turn=True)
+                made += tail
             if turn or layout != sequence.layout:
                 old = []
                 for page in sequence.old:
                     old += self._converted(page, layout, sequence.holding, turn)
-        except PoolFullError:
-            self.store.free([page for page in old if page not in sequence.old] + (tail if turn else []))
+                    made.append(old[-1])
+        except BaseException:
+            self.store.free(made)
             raise
         self.store.free([page for page in sequence.old if page not in old] + (sequence.tail if turn else []))
         sequence.old, sequence.tail = ([], old + tail) if layout == plain else (old, tail)
@@ -218,9 +222,14 @@ class KvCache:
         """The first pages of the tail become old."""
         first, pages = len(sequence.old), sequence.tail[:count]
         known = [self.store.find(sequence.key(first + i), sequence.layout, sequence.setting.rotate) for i in range(count)]
+        known = [there and self.store.share(there) for there in known]  # before room is made, which idle pages give way to
         missing = [page for page, there in zip(pages, known, strict=True) if there is None]
-        made = iter(self.store.quantized(missing, sequence.layout, sequence.holding, evict=evict) if missing else [])
-        sequence.old += [self.store.share(there) if there is not None else next(made) for there in known]
+        try:
+            made = iter(self.store.quantized(missing, sequence.layout, sequence.holding, evict=evict) if missing else [])
+        except BaseException:
+            self.store.free([there for there in known if there is not None], keep=True)
+            raise
+        sequence.old += [there or next(made) for there in known]
         del sequence.tail[:count]
         self.store.free(pages)
         sequence.changes += 1

@@ -44,7 +44,7 @@ class Runner:
         self.sequence = self.cache.open()
         self.block = min(block, context)  # tokens of a prompt that are worked on together
         self._rooms: dict[Any, np.ndarray] = {}  # to work in, of all recordings of one size
-        self._recordings: dict[tuple[int, Layout, bool], _Recording] = {}
+        self._recordings: dict[tuple[int, Layout, bool], Recording] = {}
         for size in {1, self.block}:
             self._recording(size, self.sequence)
 
@@ -115,10 +115,10 @@ class Runner:
             start += len(part)
         sequence.state_at = end
 
-    def _recording(self, block: int, sequence: Cached) -> "_Recording":
+    def _recording(self, block: int, sequence: Cached) -> "Recording":
         key = block, sequence.layout, sequence.setting.rotate
         if key not in self._recordings:
-            self._recordings[key] = _Recording(self, *key)
+            self._recordings[key] = Recording(self, *key)
         return self._recordings[key]
 
 
@@ -135,11 +135,13 @@ def own_cache(shape: Shape, kernels: KernelRegistry, context: int) -> KvCache:
     return KvCache(form, Pool(pages * page + rounded(4 * int(np.prod(form.states)) or 1), kernels.empty), kernels)
 
 
-class _Recording:
+class Recording:
     """The model for ``block`` tokens at once, or fewer, of sequences with this layout of old pages; rotate: of their heads."""
 
+    rows = 1  # whose logits are made
+
     def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool) -> None:
-        self.runner, self.block = runner, block
+        self.runner, self.block, self.layout, self.rotate = runner, block, layout, rotate
         self._kernels = runner.kernels
         self._buffer = CommandBuffer(self._kernels.best("replay", **_REPLAY))
         self._head = CommandBuffer(self._kernels.best("replay", **_REPLAY))
@@ -157,14 +159,14 @@ class _Recording:
         self._k, self._v = self._room(block, max(keys, 1)), self._room(block, max(keys, 1))
         self._bcx = self._room(block, 3 * shape.hidden) if shape.kernel else self._h
         self._gate, self._up = self._room(block, shape.feed_forward), self._room(block, shape.feed_forward)
-        self._last, self.logits = self._room(1, shape.hidden), self._room(1, runner.vocabulary)
-        self._state = self._room(*runner.cache.form.states)
-        self._tiers = Tiers(runner.cache, shape, layout, rotate, runner.context, block, self._room)
+        self._last, self.logits = self._room(self.rows, shape.hidden), self._room(self.rows, runner.vocabulary)
+        self._slots()
         self._layers()
         self._output()
 
     def run(self, sequence: Cached, ids: Sequence[int], last: bool) -> None:
         cache = self.runner.cache
+        cache.pool.pin(sequence.holding)
         cache.reserve(sequence, len(ids))
         self._replayed(sequence, ids, len(sequence))
         cache.advance(sequence, ids)
@@ -197,6 +199,14 @@ class _Recording:
                 self._buffer.patch(number, **{name: count * each})
             self._tokens = count
 
+    def _slots(self) -> None:
+        """Room for the state of the sequence, and what reads its keys and values."""
+        self._state = self._room(*self.runner.cache.form.states)
+        self._tiers = self._tiers_of(self.block)
+
+    def _tiers_of(self, tokens: int) -> Tiers:
+        return Tiers(self.runner.cache, self.runner.shape, self.layout, self.rotate, self.runner.context, tokens, self._room)
+
     def _layers(self) -> None:
         shape, parts = self.runner.shape, self.runner.parts
         self._embed(parts.matrices["token_embd"])
@@ -218,20 +228,25 @@ class _Recording:
         """The final norm and the logits, of one token."""
         shape, parts = self.runner.shape, self.runner.parts
         weight = parts.vectors["token_embd_norm" if shape.architecture == "lfm2" else "output_norm"]
-        norm = {"x": self._last, "w": weight, "y": self._last, "rows": 1, "dim": shape.hidden, "eps": shape.eps}
+        norm = {"x": self._last, "w": weight, "y": self._last, "rows": self.rows, "dim": shape.hidden, "eps": shape.eps}
         output = parts.output
-        product = {"x": self._last, "w": output.w, "y": self.logits, "batch": 1, "rows": output.rows, "cols": output.cols}
+        product = {"x": self._last, "w": output.w, "y": self.logits, "batch": self.rows, "rows": output.rows, "cols": output.cols}
         for operation, values in (("rms_norm", norm), (output.operation, {**product, "first": 0, "count": output.rows})):
             self._head.record(self._kernels.recorded(operation, **values), **values)
 
     def _convolution(self, layer: int) -> None:
         """h of the norm to h, which is added to x."""
-        shape, state = self.runner.shape, self._state[self.runner.shape.kv_heads[:layer].count(0)]
-        weight = self.runner.parts.vectors[f"blk.{layer}.shortconv.conv"]
-        sizes = {"channels": shape.hidden, "kernel": shape.kernel}
         self._linear(f"blk.{layer}.shortconv.in_proj", self._h, self._bcx)
-        self._record("lfm2_conv", {"tokens": 1}, state=state, bcx=self._bcx, w=weight, y=self._mixed, **sizes)
+        self._filter(layer)
         self._linear(f"blk.{layer}.shortconv.out_proj", self._mixed, self._h)
+
+    def _filter(self, layer: int) -> None:
+        state = self._state[self.runner.shape.kv_heads[:layer].count(0)]
+        self._record("lfm2_conv", {"tokens": 1}, state=state, bcx=self._bcx, y=self._mixed, **self._filters(layer))
+
+    def _filters(self, layer: int) -> dict[str, Any]:
+        shape, weight = self.runner.shape, self.runner.parts.vectors[f"blk.{layer}.shortconv.conv"]
+        return {"w": weight, "channels": shape.hidden, "kernel": shape.kernel}
 
     def _attention(self, layer: int, kv_heads: int) -> None:
         """The same."""
@@ -241,8 +256,11 @@ class _Recording:
             if name != "v":
                 self._head_norm(f"blk.{layer}.attn_{name}_norm", y, heads)
                 self._rotate(y, heads)
-        self._tiers.record(layer, self._record, self._q, self._k, self._v, self._mixed)
+        self._attend(layer)
         self._linear(f"blk.{layer}.attn_output", self._mixed, self._h)
+
+    def _attend(self, layer: int) -> None:
+        self._tiers.record(layer, self._record, self._q, self._k, self._v, self._mixed)
 
     def _embed(self, table: Weights) -> None:
         sizes = {"rows": table.rows, "cols": table.cols}
