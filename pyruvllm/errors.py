@@ -16,6 +16,10 @@
     ├── KernelError            a kernel that cannot be read, loaded or run
     │   ├── PackError          a pack of kernels that is refused: which check failed; what served before still serves
     │   └── OperandError       an argument of an operation that cannot be              (also a ValueError)
+    ├── CacheError
+    │   ├── PoolFullError      no room under the budget; nothing was taken              (also a MemoryError)
+    │   ├── PersistError       what should go could not be saved; it stays in memory
+    │   └── MismatchError      saved state of another model, adapter or version; it is computed anew
     └── MemoryStoreError
         ├── NotFoundError      no such record                                      (also a KeyError)
         ├── DuplicateError     an id that is taken                                 (also a ValueError)
@@ -89,6 +93,22 @@ class PackError(KernelError):
 
 
 class OperandError(KernelError, ValueError):
+    pass
+
+
+class CacheError(RuvLLMError):
+    pass
+
+
+class PoolFullError(CacheError, MemoryError):
+    pass
+
+
+class PersistError(CacheError):
+    pass
+
+
+class MismatchError(CacheError):
     pass
 
 

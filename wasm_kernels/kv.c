@@ -6,7 +6,9 @@
 #define ATTEND(kind, K, W)                                                                                                         \
   KERNEL(paged_attention_##kind, paged_attention_##kind) {                                                                         \
     u32 used = a->context / a->page + (a->context % a->page > 0);                                                                  \
-    if (!within(DATA(const i32, a->table), used, a->count)) return FAIL(INDEX, ARG_paged_attention_##kind##_table);                \
+    const form f = {a->kv_heads, a->dim, a->page};                                                                                 \
+    const u32 below = places(K, W, &f, a->count, a->stride, a->keys_at, a->values_at);                                             \
+    if (!within(DATA(const i32, a->table), used, below)) return FAIL(INDEX, ARG_paged_attention_##kind##_table);                   \
     attend(PAGED, K, W);                                                                                                           \
     return 0;                                                                                                                      \
   }
@@ -24,8 +26,10 @@ KERNEL(kv_write_f16, kv_write_f16) {
   const u32 dim = a->dim, page = a->page, last = a->position + a->tokens;
   const f32 *k = DATA(const f32, a->k), *v = DATA(const f32, a->v);
   const i32 *table = DATA(const i32, a->table);
+  const form f = {a->kv_heads, dim, page};
+  const u32 first = a->position / page, below = places(F16, F16, &f, a->count, a->stride, a->keys_at, a->values_at);
   if (!a->tokens) return 0;
-  if (!within(table + a->position / page, (last - 1) / page - a->position / page + 1, a->count)) return FAIL(INDEX, ARG_kv_write_f16_table);
+  if (!within(table + first, (last - 1) / page - first + 1, below)) return FAIL(INDEX, ARG_kv_write_f16_table);
   for (u32 at = a->position; at < last; at++) {
     u8 *base = DATA(u8, a->pool) + table[at / page] * a->stride;
     f16 *keys = (f16 *)(base + a->keys_at) + at % page, *values = (f16 *)(base + a->values_at) + at % page * dim;
@@ -46,8 +50,10 @@ KERNEL(kv_write_f16, kv_write_f16) {
   KERNEL(kv_quantize_##kind, kv_quantize_##kind) {                                                                                 \
     const form f = {a->kv_heads, a->dim, a->page};                                                                                 \
     const i32 *from = DATA(const i32, a->source_pages), *to = DATA(const i32, a->pages);                                           \
-    if (!within(from, a->n, a->source_count)) return FAIL(INDEX, ARG_kv_quantize_##kind##_source_pages);                           \
-    if (!within(to, a->n, a->count)) return FAIL(INDEX, ARG_kv_quantize_##kind##_pages);                                           \
+    const u32 taken = places(F16, F16, &f, a->source_count, a->source_stride, a->source_keys_at, a->source_values_at);             \
+    const u32 made = places(K, W, &f, a->count, a->stride, a->keys_at, a->values_at);                                              \
+    if (!within(from, a->n, taken)) return FAIL(INDEX, ARG_kv_quantize_##kind##_source_pages);                                     \
+    if (!within(to, a->n, made)) return FAIL(INDEX, ARG_kv_quantize_##kind##_pages);                                               \
     const workbench w = workbench_in(DATA(f32, a->work), &f);                                                                      \
     for (u32 i = 0; i < a->n; i++) {                                                                                               \
       const u8 *source = DATA(const u8, a->source) + from[i] * a->source_stride;                                                   \
@@ -68,7 +74,8 @@ QUANTIZE(q8q4, Q8, Q4)
   KERNEL(kv_dequantize_##kind, kv_dequantize_##kind) {                                                                             \
     const form f = {a->kv_heads, a->dim, a->page};                                                                                 \
     const i32 *table = DATA(const i32, a->table);                                                                                  \
-    if (!within(table, a->pages, a->count)) return FAIL(INDEX, ARG_kv_dequantize_##kind##_table);                                  \
+    const u32 below = places(K, W, &f, a->count, a->stride, a->keys_at, a->values_at);                                             \
+    if (!within(table, a->pages, below)) return FAIL(INDEX, ARG_kv_dequantize_##kind##_table);                                     \
     f32 *k = DATA(f32, a->k), *v = DATA(f32, a->v);                                                                                \
     for (u32 i = 0; i < a->pages; i++) {                                                                                           \
       const u8 *base = DATA(const u8, a->pool) + table[i] * a->stride;                                                             \

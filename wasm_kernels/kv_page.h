@@ -72,6 +72,21 @@ INLINE value_block values_of(const int kind, const form *f, const u8 *values, u3
   return block;
 }
 
+// Bytes of the keys, or the values, of all heads of a page.
+INLINE u64 part_bytes(const int kind, const u32 keys, const form *f) {
+  const u64 heads = f->kv_heads, dim = f->dim, page = f->page;
+  if (kind == F16) return 2 * heads * dim * page;
+  if (keys) return kind == Q8 ? heads * (dim * page + 2 * dim + 4) : heads * (((dim + 7) & ~7ull) * (page / 2 + 4) + 8);
+  return heads * page * (kind == Q8 ? dim + 4 : dim / 2 + 4);
+}
+
+// The places of a pool that a page of these kinds may begin at are those below this: what comes later would end beyond the pool.
+static inline u32 places(const int keys, const int values, const form *f, u32 count, u32 stride, u32 keys_at, u32 values_at) {
+  const u64 first = keys_at + part_bytes(keys, 1, f), second = values_at + part_bytes(values, 0, f);
+  const u64 size = (u64)count * stride, needed = first > second ? first : second;
+  return size < needed ? 0 : (u32)((size - needed) / stride) + 1;
+}
+
 // Whether all of n indices are below count.
 static inline i32 within(const i32 *indices, u32 n, u32 count) {
   for (u32 i = 0; i < n; i++)

@@ -3,6 +3,7 @@
     runner = Runner(shape, parts, registry, context=2048)
     logits = runner.feed(ids)        # (vocabulary,) float32, of what comes after the last one
     logits = runner.feed([token])
+    runner.use(runner.begin(ids))    # another sequence, with what is known of its first tokens
 
 Read ``_layers``: that is the model. One recording has one token, the other a block of them; what changes between replays is patched.
 """
@@ -12,42 +13,53 @@ from typing import Any
 
 import numpy as np
 
+from ..cache import PAGE, Form, KvCache, Layout, Pool, Setting
+from ..cache import Sequence as Cached
+from ..cache.region import rounded
 from ..errors import ConfigError
 from ..kernels.commands import CommandBuffer
 from ..kernels.registry import KernelRegistry
 from ..kernels.weights import Weights
 from .parts import Parts
 from .shape import Shape
+from .tiers import Tiers
 
-PAGE = 16  # tokens
 _REPLAY = {"count": 256, "kinds": 16, "areas": 256, "fields": 64}  # the sizes that a recording has here, more or less
 BLOCK = 32  # tokens of a prompt that are worked on together
 
 
 class Runner:
-    """context: tokens that it has room for. ConfigError where that is more than the model was trained for."""
+    """context: tokens that it has room for. ConfigError where that is more than the model was trained for.
 
-    def __init__(self, shape: Shape, parts: Parts, kernels: KernelRegistry, context: int, block: int = BLOCK) -> None:
+    cache: that it shares with others of the same form; without one it has its own, with room for one sequence.
+    """
+
+    def __init__(
+        self, shape: Shape, parts: Parts, kernels: KernelRegistry, context: int, block: int = BLOCK, *, cache: KvCache | None = None
+    ) -> None:
         if not 0 < context <= shape.context:
             raise ConfigError(f"context is {context}; the model was trained for 1 to {shape.context} tokens")
         self.shape, self.parts, self.kernels, self.context = shape, parts, kernels, context
-        self.history: list[int] = []  # tokens so far
-        self.cache = _Cache(shape, kernels, context)
-        self._one = _Recording(self, 1)
-        self._many = _Recording(self, min(block, context)) if min(block, context) > 1 else self._one
+        self.cache = cache or own_cache(shape, kernels, context)  # MemoryError where it does not fit
+        self.sequence = self.cache.open()
+        self.block = min(block, context)  # tokens of a prompt that are worked on together
+        self._rooms: dict[Any, np.ndarray] = {}  # to work in, of all recordings of one size
+        self._recordings: dict[tuple[int, Layout, bool], Recording] = {}
+        for size in {1, self.block}:
+            self._recording(size, self.sequence)
+
+    @property
+    def history(self) -> list[int]:
+        """Tokens so far."""
+        return self.sequence.tokens
 
     @property
     def position(self) -> int:
-        return len(self.history)
+        return len(self.sequence)
 
     @property
     def vocabulary(self) -> int:
         return self.parts.output.rows
-
-    @property
-    def block(self) -> int:
-        """Tokens of a prompt that are worked on together."""
-        return self._many.block
 
     def feed(self, ids: Sequence[int], sliced: Callable[[], None] | None = None) -> np.ndarray:
         """Takes further tokens in; logits (vocabulary,) after the last, overwritten by the next call.
@@ -60,60 +72,82 @@ class Runner:
             raise ConfigError(f"{wrong if wrong is not None else 'nothing'} is no token; 0 to {self.vocabulary - 1} are")
         if self.position + len(ids) > self.context:
             raise ConfigError(f"{self.position + len(ids)} tokens do not fit a context of {self.context}; {self.position} are in it")
+        self.restate(self.sequence)
         start = 0
         while start < len(ids):
-            recording = self._many if len(ids) - start > 1 else self._one
+            recording = self._recording(self.block if len(ids) - start > 1 else 1, self.sequence)
             part = ids[start : start + recording.block]
             start += len(part)
-            recording.run(part, last=start == len(ids))
+            recording.run(self.sequence, part, last=start == len(ids))
             if sliced is not None and start < len(ids):
                 sliced()
         return recording.logits[0]
 
+    def begin(self, ids: Sequence[int] = (), setting: Setting | None = None, *, name: str = "", priority: float = 0.5) -> Cached:
+        """A sequence with what the cache knows of the beginning of these tokens: ``use`` it and feed the rest, which is never nothing."""
+        return self.cache.open(ids, setting, name=name, priority=priority)
+
+    def use(self, sequence: Cached) -> None:
+        """Goes on with this one; the one before stays as it is."""
+        self.sequence = sequence
+
+    def truncate(self, length: int) -> None:
+        """Takes tokens back until so many are left. ConfigError."""
+        self.cache.truncate(self.sequence, length)
+
     def reset(self) -> None:
         """To the beginning."""
-        self.history = []
-        for state in self.cache.states.values():
-            state[...] = 0
+        self.cache.truncate(self.sequence, 0)
+
+    def restate(self, sequence: Cached) -> None:
+        """Finds the convolutions' state of a sequence that was cut or begun from known pages: as many tokens as their filters reach back
+        through all layers are read again, without keys and values being written.
+        """
+        if sequence.state_at == len(sequence) or not sequence.state.size:
+            return
+        sequence.state[...] = 0
+        layers, columns, _ = sequence.state.shape
+        start, end = max(len(sequence) - layers * columns, 0), len(sequence)
+        while start < end:
+            recording = self._recording(self.block, sequence)
+            part = sequence.tokens[start : min(start + recording.block, end)]
+            recording.again(sequence, part, start)
+            start += len(part)
+        sequence.state_at = end
+
+    def _recording(self, block: int, sequence: Cached) -> "Recording":
+        key = block, sequence.layout, sequence.setting.rotate
+        if key not in self._recordings:
+            self._recordings[key] = Recording(self, *key)
+        return self._recordings[key]
 
 
-class _Cache:
-    """Keys and values in pages of float16, all layers of a position side by side; and the last columns of the convolutions."""
-
-    def __init__(self, shape: Shape, kernels: KernelRegistry, context: int) -> None:
-        self.places: dict[int, tuple[int, int]] = {}  # of an attention layer: where its keys and its values begin in a page
-        self.stride = 0
-        for layer, kv_heads in enumerate(shape.kv_heads):
-            if kv_heads:
-                size = 2 * kv_heads * shape.head_dim * PAGE
-                self.places[layer], self.stride = (self.stride, self.stride + size), self.stride + 2 * size
-        self.pages = -(-context // PAGE) if self.places else 0
-        self.pool = kernels.empty((self.pages, self.stride), np.uint8)  # MemoryError where it does not fit
-        self.pool[...] = 0
-        self.table = kernels.empty(self.pages, np.int32)
-        self.table[...] = np.arange(self.pages)
-        self.states = {}
-        for layer, kv_heads in enumerate(shape.kv_heads):
-            if not kv_heads:
-                self.states[layer] = kernels.empty((shape.kernel - 1, shape.hidden), np.float32)
-                self.states[layer][...] = 0
-
-    @property
-    def nbytes(self) -> int:
-        return self.pool.nbytes + sum(state.nbytes for state in self.states.values())
+def form_of(shape: Shape) -> Form:
+    """What a cache of this model's keys, values and states is made of."""
+    convolutions = sum(heads == 0 for heads in shape.kv_heads)
+    return Form(shape.kv_heads, shape.head_dim, (convolutions, shape.kernel - 1, shape.hidden) if convolutions else (0, 0, 0))
 
 
-class _Recording:
-    """The model for ``block`` tokens at once, or fewer."""
+def own_cache(shape: Shape, kernels: KernelRegistry, context: int) -> KvCache:
+    """A cache with room for one sequence of that many tokens, in any setting."""
+    form = form_of(shape)
+    pages, page = -(-context // PAGE) + 9, rounded(Layout.of(form, "f16").size)  # some are there twice while they are converted
+    return KvCache(form, Pool(pages * page + rounded(4 * int(np.prod(form.states)) or 1), kernels.empty), kernels)
 
-    def __init__(self, runner: Runner, block: int) -> None:
-        self.runner, self.block = runner, block
+
+class Recording:
+    """The model for ``block`` tokens at once, or fewer, of sequences with this layout of old pages; rotate: of their heads."""
+
+    rows = 1  # whose logits are made
+
+    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool) -> None:
+        self.runner, self.block, self.layout, self.rotate = runner, block, layout, rotate
         self._kernels = runner.kernels
         self._buffer = CommandBuffer(self._kernels.best("replay", **_REPLAY))
         self._head = CommandBuffer(self._kernels.best("replay", **_REPLAY))
         self._counted: list[tuple[int, str, int]] = []  # commands, the name of what counts tokens, and how many it is for each
-        self._placed: list[tuple[int, str]] = []  # commands of the cache, and how they call where it stands
         self._tokens = block
+        self._number = 0  # of arrays to work in
         shape = runner.shape
         queries, keys = shape.heads * shape.head_dim, max(shape.kv_heads) * shape.head_dim
         self._ids = self._room(block, dtype=np.uint32)
@@ -125,28 +159,53 @@ class _Recording:
         self._k, self._v = self._room(block, max(keys, 1)), self._room(block, max(keys, 1))
         self._bcx = self._room(block, 3 * shape.hidden) if shape.kernel else self._h
         self._gate, self._up = self._room(block, shape.feed_forward), self._room(block, shape.feed_forward)
-        self._last, self.logits = self._room(1, shape.hidden), self._room(1, runner.vocabulary)
+        self._last, self.logits = self._room(self.rows, shape.hidden), self._room(self.rows, runner.vocabulary)
+        self._slots()
         self._layers()
         self._output()
 
-    def run(self, ids: Sequence[int], last: bool) -> None:
-        runner, count = self.runner, len(ids)
+    def run(self, sequence: Cached, ids: Sequence[int], last: bool) -> None:
+        cache = self.runner.cache
+        cache.pool.pin(sequence.holding)
+        cache.reserve(sequence, len(ids))
+        self._replayed(sequence, ids, len(sequence))
+        cache.advance(sequence, ids)
+        if last:
+            self._last[0] = self._x[len(ids) - 1]
+            self._head.replay()
+
+    def again(self, sequence: Cached, ids: Sequence[int], position: int) -> None:
+        """For the state alone, at positions whose keys and values are known."""
+        self._count(len(ids))
+        self._tiers.silence(self._buffer, True, len(ids))
+        try:
+            self._replayed(sequence, ids, position)
+        finally:
+            self._tiers.silence(self._buffer, False, len(ids))
+
+    def _replayed(self, sequence: Cached, ids: Sequence[int], position: int) -> None:
+        count = len(ids)
         self._ids[:count] = ids
-        self._positions[:count] = np.arange(runner.position, runner.position + count)
+        self._positions[:count] = np.arange(position, position + count)
+        self._count(count)
+        self._tiers.place(self._buffer, sequence, position, count)
+        self._state[...] = sequence.state
+        self._buffer.replay()
+        sequence.state[...] = self._state
+
+    def _count(self, count: int) -> None:
         if count != self._tokens:
             for number, name, each in self._counted:
                 self._buffer.patch(number, **{name: count * each})
             self._tokens = count
-        for number, name in self._placed:
-            if name == "position":
-                self._buffer.patch(number, position=runner.position)
-            else:
-                self._buffer.patch(number, context=runner.position + count, offset=runner.position)
-        self._buffer.replay()
-        runner.history += map(int, ids)
-        if last:
-            self._last[0] = self._x[count - 1]
-            self._head.replay()
+
+    def _slots(self) -> None:
+        """Room for the state of the sequence, and what reads its keys and values."""
+        self._state = self._room(*self.runner.cache.form.states)
+        self._tiers = self._tiers_of(self.block)
+
+    def _tiers_of(self, tokens: int) -> Tiers:
+        return Tiers(self.runner.cache, self.runner.shape, self.layout, self.rotate, self.runner.context, tokens, self._room)
 
     def _layers(self) -> None:
         shape, parts = self.runner.shape, self.runner.parts
@@ -169,45 +228,39 @@ class _Recording:
         """The final norm and the logits, of one token."""
         shape, parts = self.runner.shape, self.runner.parts
         weight = parts.vectors["token_embd_norm" if shape.architecture == "lfm2" else "output_norm"]
-        norm = {"x": self._last, "w": weight, "y": self._last, "rows": 1, "dim": shape.hidden, "eps": shape.eps}
+        norm = {"x": self._last, "w": weight, "y": self._last, "rows": self.rows, "dim": shape.hidden, "eps": shape.eps}
         output = parts.output
-        product = {"x": self._last, "w": output.w, "y": self.logits, "batch": 1, "rows": output.rows, "cols": output.cols}
+        product = {"x": self._last, "w": output.w, "y": self.logits, "batch": self.rows, "rows": output.rows, "cols": output.cols}
         for operation, values in (("rms_norm", norm), (output.operation, {**product, "first": 0, "count": output.rows})):
             self._head.record(self._kernels.recorded(operation, **values), **values)
 
     def _convolution(self, layer: int) -> None:
         """h of the norm to h, which is added to x."""
-        shape, state = self.runner.shape, self.runner.cache.states[layer]
-        weight = self.runner.parts.vectors[f"blk.{layer}.shortconv.conv"]
-        sizes = {"channels": shape.hidden, "kernel": shape.kernel}
         self._linear(f"blk.{layer}.shortconv.in_proj", self._h, self._bcx)
-        self._record("lfm2_conv", {"tokens": 1}, state=state, bcx=self._bcx, w=weight, y=self._mixed, **sizes)
+        self._filter(layer)
         self._linear(f"blk.{layer}.shortconv.out_proj", self._mixed, self._h)
+
+    def _filter(self, layer: int) -> None:
+        state = self._state[self.runner.shape.kv_heads[:layer].count(0)]
+        self._record("lfm2_conv", {"tokens": 1}, state=state, bcx=self._bcx, y=self._mixed, **self._filters(layer))
+
+    def _filters(self, layer: int) -> dict[str, Any]:
+        shape, weight = self.runner.shape, self.runner.parts.vectors[f"blk.{layer}.shortconv.conv"]
+        return {"w": weight, "channels": shape.hidden, "kernel": shape.kernel}
 
     def _attention(self, layer: int, kv_heads: int) -> None:
         """The same."""
-        shape, cache = self.runner.shape, self.runner.cache
+        shape = self.runner.shape
         for name, y, heads in (("q", self._q, shape.heads), ("k", self._k, kv_heads), ("v", self._v, kv_heads)):
             self._linear(f"blk.{layer}.attn_{name}", self._h, y)
             if name != "v":
                 self._head_norm(f"blk.{layer}.attn_{name}_norm", y, heads)
                 self._rotate(y, heads)
-        place = {
-            "kv_heads": kv_heads,
-            "dim": shape.head_dim,
-            "page": PAGE,
-            "pages": cache.pages,
-            "count": cache.pages,
-            "stride": cache.stride,
-        }
-        place |= {"pool": cache.pool, "table": cache.table, "keys_at": cache.places[layer][0], "values_at": cache.places[layer][1]}
-        write = self._record("kv_write_f16", {"tokens": 1}, k=self._k, v=self._v, position=0, **place)
-        attend = self._record(
-            "paged_attention_f16", {"tokens": 1}, q=self._q, out=self._mixed, heads=shape.heads, context=self.block, offset=0,
-            scale=shape.head_dim**-0.5, **place,
-        )  # fmt: skip
-        self._placed += [(write, "position"), (attend, "context")]
+        self._attend(layer)
         self._linear(f"blk.{layer}.attn_output", self._mixed, self._h)
+
+    def _attend(self, layer: int) -> None:
+        self._tiers.record(layer, self._record, self._q, self._k, self._v, self._mixed)
 
     def _embed(self, table: Weights) -> None:
         sizes = {"rows": table.rows, "cols": table.cols}
@@ -248,6 +301,10 @@ class _Recording:
         return number
 
     def _room(self, *shape: int, dtype: Any = np.float32) -> np.ndarray:
-        room = self._kernels.empty(shape, dtype)
-        room[...] = 0  # recording tries kernels on it
-        return room
+        """The next array to work in: the same one in every recording of this size, since only one is replayed at a time."""
+        self._number += 1
+        key = self.block, self._number, shape, dtype
+        if key not in self.runner._rooms:
+            self.runner._rooms[key] = room = self._kernels.empty(shape, dtype)
+            room[...] = 0  # recording tries kernels on it
+        return self.runner._rooms[key]

@@ -60,7 +60,7 @@ class LanguageModel:
     @property
     def nbytes(self) -> int:
         """Of weights and cache."""
-        return self.runner.parts.nbytes + self.runner.cache.nbytes
+        return self.runner.parts.nbytes + self.runner.cache.pool.used
 
     def generate(
         self,

@@ -8,15 +8,6 @@ from . import case
 KINDS = {"f16": ("f16", "f16"), "q8": ("q8", "q8"), "q4": ("q4", "q4"), "q8q4": ("q8", "q4")}
 
 
-def part_bytes(kind: str, keys: bool, kv_heads: int, dim: int, page: int) -> int:
-    """Of the keys or the values of one page, as kv.toml has them."""
-    if kind == "f16":
-        return 2 * kv_heads * dim * page
-    if keys:
-        return kv_heads * (dim * page + 2 * dim + 4 if kind == "q8" else (dim + 7) // 8 * 8 * (page // 2 + 4) + 8)
-    return kv_heads * page * (dim + 4 if kind == "q8" else dim // 2 + 4)
-
-
 def numbers(rng, size):
     """Shapes that kernels find awkward, and those of LFM2."""
     kv_heads, dim, page = [(1, 4, 16), (3, 20, 16), (2, 64, 32), (1, 80, 48), (8, 64, 16)][rng.integers(3) + size]
@@ -24,25 +15,25 @@ def numbers(rng, size):
 
 
 def pool(rng, kind, pages, kv_heads, dim, page):
-    """A pool with some pages more than are used, keys and values somewhere in each, and its numbers."""
+    """A pool with room for more pages than are used, each one place long or several; its numbers, and a table of some of its pages."""
     keys_at = 4 * int(rng.integers(3))
-    values_at = keys_at + part_bytes(KINDS[kind][0], True, kv_heads, dim, page) + 4 * int(rng.integers(3))
-    stride = values_at + part_bytes(KINDS[kind][1], False, kv_heads, dim, page)
-    count = pages + int(rng.integers(1, 4))
-    memory = np.zeros((count, stride), np.uint8)
-    return memory, {"count": count, "stride": stride, "keys_at": keys_at, "values_at": values_at}
+    values_at = keys_at + kv.part_bytes(KINDS[kind][0], True, kv_heads, dim, page) + 4 * int(rng.integers(3))
+    size, places = values_at + kv.part_bytes(KINDS[kind][1], False, kv_heads, dim, page), int(rng.integers(1, 4))
+    stride, room = -(-size // (4 * places)) * 4, pages + int(rng.integers(1, 4))
+    memory = np.zeros((room * places, stride), np.uint8)
+    table = places * rng.permutation(room)[:pages].astype(np.int32)
+    return memory, {"count": room * places, "stride": stride, "keys_at": keys_at, "values_at": values_at}, table
 
 
 def filled(rng, kind, pages, kv_heads, dim, page):
-    """The same, filled: (pool, its numbers, a table of `pages` of its pages)."""
+    """The same, filled."""
     shape = {"kv_heads": kv_heads, "dim": dim, "page": page}
-    memory, where = pool(rng, kind, pages, **shape)
-    table = rng.permutation(where["count"])[:pages].astype(np.int32)
+    memory, where, table = pool(rng, kind, pages, **shape)
     spread = np.exp(rng.normal(0, 1, (kv_heads, dim))).astype(np.float32)  # channels of keys differ, and have means of their own
     for index in table:
         keys = spread * (rng.standard_normal((page, kv_heads, dim), np.float32) + rng.standard_normal((kv_heads, dim), np.float32))
         values = rng.standard_normal((page, kv_heads, dim), np.float32)
-        k, v = kv._parts(KINDS[kind], memory[index], where["keys_at"], where["values_at"], kv_heads, dim, page)
+        k, v = kv._parts(KINDS[kind], kv._from(memory, index, where["stride"]), where["keys_at"], where["values_at"], kv_heads, dim, page)
         keys, values = keys.astype(np.float16).transpose(1, 2, 0), values.astype(np.float16).transpose(1, 0, 2)
         if kind == "f16":
             k.codes[...], v.codes[...] = keys, values
@@ -80,7 +71,7 @@ def _paged_attention(kind, rng, size):
 def kv_write_f16(rng, size):
     shape = numbers(rng, size)
     pages = (1, 3, 5)[size]
-    memory, where = pool(rng, "f16", pages, **shape)
+    memory, where, table = pool(rng, "f16", pages, **shape)
     position = int(rng.integers(0, pages * shape["page"] + 1))
     tokens = int(rng.integers(0, pages * shape["page"] - position + 1))
     each = (tokens, shape["kv_heads"], shape["dim"])
@@ -88,7 +79,7 @@ def kv_write_f16(rng, size):
         "k": np.exp2(rng.uniform(-28, 17, each)).astype(np.float32) * rng.choice([-1, 1], each).astype(np.float32),
         "v": rng.standard_normal(each, np.float32),
         "pool": memory,
-        "table": rng.permutation(where["count"])[:pages].astype(np.int32),
+        "table": table,
         "tokens": tokens,
         "position": position,
         **shape,
@@ -103,12 +94,12 @@ def _quantize(kind, rng, size):
     source, source_where, source_pages = filled(rng, "f16", n, **shape)
     if rng.integers(2):
         source[source_pages[0]] = 0
-    memory, where = pool(rng, kind, n, **shape)
+    memory, where, targets = pool(rng, kind, n, **shape)
     return {
         "source": source,
         "source_pages": source_pages,
         "pool": memory,
-        "pages": rng.permutation(where["count"])[:n].astype(np.int32),
+        "pages": targets,
         "n": n,
         **shape,
         **{f"source_{name}": value for name, value in source_where.items()},

@@ -140,15 +140,30 @@ def _parts(kinds: tuple[str, str], page_bytes: np.ndarray, keys_at: int, values_
     return _Keys(kinds[0], page_bytes[keys_at:], *shape), _Values(kinds[1], page_bytes[values_at:], *shape)
 
 
-def _pool(pool: np.ndarray, count: int, stride: int) -> np.ndarray:
-    return pool.reshape(-1)[: count * stride].reshape(count, stride)
+def part_bytes(kind: str, keys: bool, kv_heads: int, dim: int, page: int) -> int:
+    """Of the keys or the values of one page."""
+    if kind == "f16":
+        return 2 * kv_heads * dim * page
+    if keys:
+        return kv_heads * (dim * page + 2 * dim + 4 if kind == "q8" else (dim + 7) // 8 * 8 * (page // 2 + 4) + 8)
+    return kv_heads * page * (dim + 4 if kind == "q8" else dim // 2 + 4)
+
+
+def _places(kinds: tuple[str, str], count: int, stride: int, keys_at: int, values_at: int, *shape: int) -> int:
+    """A page of these kinds may begin at the places of a pool that are below this."""
+    needed = max(keys_at + part_bytes(kinds[0], True, *shape), values_at + part_bytes(kinds[1], False, *shape))
+    return 0 if count * stride < needed else (count * stride - needed) // stride + 1
+
+
+def _from(pool: np.ndarray, place: int, stride: int) -> np.ndarray:
+    return pool.reshape(-1)[int(place) * stride :]
 
 
 def _checked(operation: str, name: str, indices: np.ndarray, n: int, count: int) -> np.ndarray:
     used = indices.reshape(-1)[:n]
     wrong = used[(used < 0) | (used >= count)]
     if wrong.size:
-        raise OperandError(f"{operation}: {name} holds an index that is out of range: {wrong[0]} of {count} pages; nothing was done")
+        raise OperandError(f"{operation}: {name} holds an index that is out of range: {wrong[0]} of {count} places; nothing was done")
     return used
 
 
@@ -156,11 +171,12 @@ def kv_write_f16(k, v, pool, table, tokens, position, kv_heads, dim, page, pages
     if not tokens:
         return
     first = position // page
-    used = _checked("kv_write_f16", "table", table.reshape(-1)[first:], -(-(position + tokens) // page) - first, count)
+    places = _places(("f16", "f16"), count, stride, keys_at, values_at, kv_heads, dim, page)
+    used = _checked("kv_write_f16", "table", table.reshape(-1)[first:], -(-(position + tokens) // page) - first, places)
     k, v = (np.clip(each.reshape(-1)[: tokens * kv_heads * dim].reshape(tokens, kv_heads, dim), -HALF, HALF) for each in (k, v))
     for i in range(tokens):
         index, slot = used[(position + i) // page - first], (position + i) % page
-        keys, values = _parts(("f16", "f16"), _pool(pool, count, stride)[index], keys_at, values_at, kv_heads, dim, page)
+        keys, values = _parts(("f16", "f16"), _from(pool, index, stride), keys_at, values_at, kv_heads, dim, page)
         keys.codes[:, :, slot] = k[i]
         values.codes[:, slot] = v[i]
 
@@ -170,12 +186,14 @@ def _quantize(
     source_count, source_stride, source_keys_at, source_values_at, count, stride, keys_at, values_at,
 ) -> None:  # fmt: skip
     name = "kv_quantize_" + ("".join(kinds) if kinds[0] != kinds[1] else kinds[0])
-    taken = _checked(name, "source_pages", source_pages, n, source_count)
-    made = _checked(name, "pages", pages, n, count)
+    shape = kv_heads, dim, page
+    there = _places(("f16", "f16"), source_count, source_stride, source_keys_at, source_values_at, *shape)
+    taken = _checked(name, "source_pages", source_pages, n, there)
+    made = _checked(name, "pages", pages, n, _places(kinds, count, stride, keys_at, values_at, *shape))
     for i in range(n):
-        have = _pool(source, source_count, source_stride)[taken[i]]
-        keys, values = _parts(("f16", "f16"), have, source_keys_at, source_values_at, kv_heads, dim, page)
-        to_keys, to_values = _parts(kinds, _pool(pool, count, stride)[made[i]], keys_at, values_at, kv_heads, dim, page)
+        have = _from(source, taken[i], source_stride)
+        keys, values = _parts(("f16", "f16"), have, source_keys_at, source_values_at, *shape)
+        to_keys, to_values = _parts(kinds, _from(pool, made[i], stride), keys_at, values_at, *shape)
         to_keys.fill(keys.read())
         to_values.fill(values.read())
 
@@ -183,8 +201,9 @@ def _quantize(
 def _dequantize(kinds, pool, table, k, v, kv_heads, dim, page, pages, count, stride, keys_at, values_at) -> None:
     name = "kv_dequantize_" + ("".join(kinds) if kinds[0] != kinds[1] else kinds[0])
     k, v = (each.reshape(-1)[: pages * page * kv_heads * dim].reshape(pages, page, kv_heads, dim) for each in (k, v))
-    for i, index in enumerate(_checked(name, "table", table, pages, count)):
-        keys, values = _parts(kinds, _pool(pool, count, stride)[index], keys_at, values_at, kv_heads, dim, page)
+    places = _places(kinds, count, stride, keys_at, values_at, kv_heads, dim, page)
+    for i, index in enumerate(_checked(name, "table", table, pages, places)):
+        keys, values = _parts(kinds, _from(pool, index, stride), keys_at, values_at, kv_heads, dim, page)
         k[i] = keys.read().transpose(2, 0, 1)
         v[i] = values.read().transpose(1, 0, 2)
 
@@ -194,7 +213,7 @@ def _paged_attention(
 ) -> None:  # fmt: skip
     name = "paged_attention_" + ("".join(kinds) if kinds[0] != kinds[1] else kinds[0])
     used = -(-context // page)
-    _checked(name, "table", table, used, count)
+    _checked(name, "table", table, used, _places(kinds, count, stride, keys_at, values_at, kv_heads, dim, page))
     k, v = (np.empty((used * page, kv_heads, dim), np.float32) for _ in range(2))
     _dequantize(kinds, pool, table, k, v, kv_heads, dim, page, used, count, stride, keys_at, values_at)
     attention(q, k, v, out, lse, tokens, context, heads, kv_heads, dim, offset, scale)

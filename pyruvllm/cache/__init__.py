@@ -1,0 +1,13 @@
+"""Keys and values of many conversations under one budget.
+
+region.py     which bytes are free          pool.py      one budget, and what goes first
+layout.py     what is inside a page         pages.py     pages taken, shared, found again
+two_tier.py   sequences                     quantize.py  how exactly they are kept
+"""
+
+from .layout import PAGE, Form, Layout
+from .pool import Holding, Pool
+from .quantize import EXACT, Setting, decide
+from .two_tier import KvCache, Sequence
+
+__all__ = ["EXACT", "PAGE", "Form", "Holding", "KvCache", "Layout", "Pool", "Sequence", "Setting", "decide"]

@@ -1,0 +1,5 @@
+from tests.contracts.cache import CacheContract
+
+
+class TestNative(CacheContract):
+    pass
