@@ -47,7 +47,8 @@ class Parts:
 
     def _filled(self, head: Head, shape: Shape, kernels: Kernels, progress: Progress | None) -> Iterator[tuple[Tensor, int, np.ndarray]]:
         """Yields (tensor, start, room): room, uint8, is to be filled with the tensor's bytes from start on before the next is asked for."""
-        wanted, tell = wanted_tensors(shape, head.tensors), progress or (lambda done, total: None)
+        forms, tell = wanted_tensors(shape, head.tensors), progress or (lambda done, total: None)
+        wanted = dict(sorted(forms.items(), key=lambda each: head.tensors[each[0]].offset))  # in the file's order, which may be a stream
         total, done = sum(head.tensors[name].size for name in wanted), 0
         room = kernels.empty(max(_longest(head.tensors[name]) for name in wanted), np.uint8)
         for name, form in wanted.items():
@@ -138,6 +139,7 @@ def tensor_forms(shape: Shape) -> tuple[dict[str, tuple[int, ...]], set[str]]:
         forms |= {f"blk.{layer}.{name}": form for name, form in own.items()}
     if shape.architecture in ("lfm2", "qwen3"):
         optional = {name for name in optional if not name.endswith("_norm")}
+
     def named(name: str) -> str:
         return name if name.endswith(".bias") else f"{name}.weight"
 
