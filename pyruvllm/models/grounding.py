@@ -41,13 +41,14 @@ def ground(model: LanguageModel, question: str, hits: Sequence[Hit], history: Se
     said = [sum(_cost(model, text) for _, text in exchange) for exchange in exchanges]
     costs = [_cost(model, f"{heading}: {text}") for heading, text in passages]
     given = _fitting(costs, left - min(sum(said), int(left * SAID)))
-    cut = passages[0] if given or not passages else _cut(model, passages[0], left)
-    chosen = passages[:given] if given else [cut] if passages and cut[1] else []
-    spent = sum(costs[:given]) if given else _cost(model, f"{cut[0]}: {cut[1]}") if chosen else 0
+    chosen = passages[:given]
+    if cut := passages and not given:
+        chosen = [part for part in [_cut(model, passages[0], left)] if part[1]]
+    spent = sum(costs[:given]) if given else left if chosen else 0
     kept = exchanges[len(exchanges) - _fitting(said[::-1], left - spent) :]
     while len(ids := _ids(model, question, chosen, kept)) > room and (kept or chosen):  # costs are near, not exact
         kept, chosen = (kept[1:], chosen) if kept else (kept, chosen[:-1])
-    return Grounding(ids, len(chosen), _left_out(len(passages), len(chosen), bool(chosen) and not given, len(exchanges), len(kept)))
+    return Grounding(ids, len(chosen), _left_out(len(passages), len(chosen), bool(cut and chosen), len(exchanges), len(kept)))
 
 
 def _ids(model: LanguageModel, question: str, passages: Sequence[Message], exchanges: Sequence[Sequence[Message]]) -> list[int]:
