@@ -69,9 +69,39 @@ class RecallConfig:
 
 
 @dataclass(frozen=True)
+class GenerationConfig:
+    """How a language model answers, where one is loaded. temperature, top_p: None leaves them to the router.
+
+    history: exchanges of the conversation it is told of at most; context: tokens it has room for, of those it was trained for;
+    use_model False: answers are quoted from memory all the same.
+    """
+
+    use_model: bool = True
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int = 40
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+    max_tokens: int = 400
+    stop: tuple[str, ...] = ()
+    context: int = 4096
+    history: int = 8
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_tokens", 1), ("context", 64), ("history", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ConfigError(f"{name} is {value!r}; an integer of at least {least} would be right")
+
+
+@dataclass(frozen=True)
 class Config:
     chunk: ChunkConfig = field(default_factory=ChunkConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     writeback: WritebackConfig = field(default_factory=WritebackConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
     clock: Clock = field(default_factory=Clock)

@@ -11,7 +11,15 @@
     │   └── QuotaError         the disk or the origin's quota is full; unsaved changes are still in memory
     ├── EmbeddingError
     │   ├── ModelError         a model file that is missing, truncated or not what its hash says
-    │   │   └── GgufError      a GGUF file that is wrong: names the field
+    │   │   ├── GgufError      a GGUF file that is wrong: names the field
+    │   │   └── DownloadError  a model that did not come; what came is kept, and the next try goes on from there, unless said otherwise
+    │   │       ├── OfflineError      this device has no network
+    │   │       ├── UnreachableError  the server does not answer, or answers that it does not give the file
+    │   │       ├── RefusedError      the server (CORS) or this page (its content policy) does not let the page read from there
+    │   │       ├── RangeError        the server cannot go on in the middle of a file: only anew from its start
+    │   │       ├── ChangedError      the file at the server is another one than when the download began
+    │   │       ├── TruncatedError    the answer ended before the file did
+    │   │       └── HashError         the file is not the one of its sha256; it was thrown away
     │   └── SpaceError         a vector from another embedding space than the collection's
     ├── KernelError            a kernel that cannot be read, loaded or run
     │   ├── PackError          a pack of kernels that is refused: which check failed; what served before still serves
@@ -77,6 +85,38 @@ class ModelError(EmbeddingError):
 
 
 class GgufError(ModelError):
+    pass
+
+
+class DownloadError(ModelError):
+    pass
+
+
+class OfflineError(DownloadError):
+    pass
+
+
+class UnreachableError(DownloadError):
+    pass
+
+
+class RefusedError(DownloadError):
+    pass
+
+
+class RangeError(DownloadError):
+    pass
+
+
+class ChangedError(DownloadError):
+    pass
+
+
+class TruncatedError(DownloadError):
+    pass
+
+
+class HashError(DownloadError):
     pass
 
 

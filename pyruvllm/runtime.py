@@ -1,13 +1,12 @@
-"""One request, from text to witness. Read ``AnswerStream._run`` top to bottom: that is the system."""
+"""A memory, and what answers from it. How a request is answered: ``answering``."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .config import Config
+from . import host
+from .answering import AnswerStream, Question
+from .config import Config, GenerationConfig
 from .embed import open_embedder
 from .embed.embedder import Embedder
 from .errors import ConfigError, NotFoundError
@@ -20,12 +19,12 @@ from .memory.policy import PolicyStore
 from .memory.session import SessionIndex, Turn
 from .memory.unified import UnifiedMemory
 from .memory.witness import WitnessEntry, WitnessLog
-from .models import extractive
-from .models.citation import cited, kept, recited
+from .models.citation import recited
+from .models.shelf import ModelShelf
 from .routing.router import PolicyRouter
 from .storage import check, open_driver
 from .storage.driver import Driver
-from .types import Answer, ErrorInfo, Hit, Latency, Metadata, RoutingDecision, Source
+from .types import Answer, ErrorInfo, Metadata
 
 Stage = Callable[[str, int, int], None]  # (what is being done, done, total)
 
@@ -60,11 +59,12 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
 class RuvLLM:
     """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``
 
-    ``kernels``: what computes; None where this installation has no kernels.
+    ``kernels``: what computes; None where this installation has no kernels. ``models``: language models, and the one that answers.
     """
 
     def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None):
         self._attach(memory, kernels)
+        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock)
 
     def _attach(self, memory: UnifiedMemory, kernels: KernelRegistry | None) -> None:
         self.memory, self.kernels = memory, kernels
@@ -92,23 +92,44 @@ class RuvLLM:
     def writable(self) -> bool:
         return self.memory.writable
 
-    async def ask(self, text: str, *, session: str | None = None, k: int | None = None, where: Mapping[str, Any] | None = None) -> Answer:
-        """Answers from what is remembered.
+    async def ask(
+        self,
+        text: str,
+        *,
+        session: str | None = None,
+        k: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> Answer:
+        """Answers from what is remembered: by the language model that is loaded, or by quoting where there is none.
 
         ``session`` names the conversation it belongs to, ``k`` is how many passages are recalled, ``where`` narrows them (see
-        ``memory.filters``). ConfigError for an empty question, FilterError, EmbeddingError; a request that fails is witnessed too.
+        ``memory.filters``), ``generation`` says how a model answers. ConfigError for an empty question, FilterError, EmbeddingError; a
+        request that fails is witnessed too.
         """
-        stream = self.stream(text, session=session, k=k, where=where)
+        stream = self.stream(text, session=session, k=k, where=where, generation=generation)
         async for _ in stream:
             pass
         assert stream.answer is not None
         return stream.answer
 
     def stream(
-        self, text: str, *, session: str | None = None, k: int | None = None, where: Mapping[str, Any] | None = None
-    ) -> "AnswerStream":
-        """The same piece by piece: iterate for the text, then read ``.answer``; ``.sources`` is there from the first piece on."""
-        return AnswerStream(self, checked_text(text, "the question").strip(), session, k or self.config.recall.k, where)
+        self,
+        text: str,
+        *,
+        session: str | None = None,
+        k: int | None = None,
+        where: Mapping[str, Any] | None = None,
+        generation: GenerationConfig | None = None,
+        history: Sequence[tuple[str, str]] | None = None,
+    ) -> AnswerStream:
+        """The same piece by piece: iterate for the text, then read ``.answer``; ``.sources`` is there from the first piece on.
+
+        history: (role, text) of what was said before, instead of the session's turns.
+        """
+        text = checked_text(text, "the question").strip()
+        how = generation or self.config.generation
+        return AnswerStream(self, Question(text, session, k or self.config.recall.k, where, how, history))
 
     async def remember(
         self,
@@ -165,7 +186,9 @@ class RuvLLM:
         except NotFoundError:
             return None
         sources = recited(turn.metadata, self.memory)
-        return Answer(entry.request_id, turn.text, turn.metadata["kind"], sources, entry.latency, entry.routing_decision)
+        notes = tuple(turn.metadata.get("notes", ()))
+        kind, decision = turn.metadata["kind"], entry.routing_decision
+        return Answer(entry.request_id, turn.text, kind, sources, entry.latency, decision, generated=entry.generated, notes=notes)
 
     async def export(self) -> bytes:
         """Everything, as one SQLite file."""
@@ -189,6 +212,7 @@ class RuvLLM:
         await self.memory.flush()
 
     async def close(self) -> None:
+        await self.models.unload()
         await self.witness.close()
         await self.memory.close()
 
@@ -197,86 +221,6 @@ class RuvLLM:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-class AnswerStream:
-    """An answer on its way: an async iterator of pieces of text. Each can be iterated once."""
-
-    def __init__(self, llm: RuvLLM, text: str, session: str | None, k: int, where: Mapping[str, Any] | None):
-        self.llm, self.text, self.session, self.k, self.where = llm, text, session, k, where
-        self.sources: tuple[Source, ...] = ()
-        self.answer: Answer | None = None
-        self._pieces = self._run()
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        return self._pieces
-
-    async def _run(self) -> AsyncIterator[str]:
-        llm, clock = self.llm, self.llm.config.clock
-        request, started, watch = clock.new_id(), clock.now_ms(), _Watch(clock.elapsed_ms)
-        query: np.ndarray | None = None
-        hits: Sequence[Hit] = ()
-        routing: RoutingDecision | None = None
-        made: extractive.Composition | None = None
-        try:
-            query = (await llm.memory.embedder.embed([self.text]))[0]
-            watch.lap("embedding_ms")
-
-            hits = llm.memory.search_with(self.text, query, self.k, where=self.where, collections=("documents",))
-            watch.lap("retrieval_ms")
-
-            routing = llm.router.route()
-            watch.lap("routing_ms")
-
-            made = await extractive.compose(self.text, query, hits, llm.memory.embedder)
-            self.sources = cited(hits, made.quotes)
-            for piece in made.text.splitlines(keepends=True):
-                yield piece
-            watch.lap("generation_ms")
-        except BaseException as error:  # a cancelled request is witnessed too
-            self._witness(request, started, query, hits, made, routing, watch.latency(), ErrorInfo(type(error).__name__, str(error)))
-            raise
-
-        latency = watch.latency()
-        recorded = self._witness(request, started, query, hits, made, routing, latency, None)
-        self.answer = Answer(request, made.text, made.kind, self.sources, latency, routing, recorded)
-
-    def _witness(
-        self,
-        request: str,
-        started: int,
-        query: np.ndarray | None,
-        hits: Sequence[Hit],
-        made: extractive.Composition | None,
-        routing: RoutingDecision | None,
-        latency: Latency,
-        error: ErrorInfo | None,
-    ) -> bool:
-        """Session and witness log learn what happened. False where the memory is read-only."""
-        llm = self.llm
-        if not llm.writable:
-            return False
-        session = llm.sessions.open(self.session)
-        if made is not None:
-            with llm.memory.transaction():
-                llm.sessions.append(session.id, "user", self.text, vector=query, witness=request)
-                llm.sessions.append(session.id, "assistant", made.text, witness=request, metadata=kept(made.kind, self.sources))
-        llm.witness.record(
-            WitnessEntry(
-                request_id=request,
-                session_id=session.id,
-                query=self.text,
-                query_embedding=query,
-                response_embedding=made.vector if made else None,
-                routing_decision=routing or llm.router.route(),
-                model_used=made.kind if made else "none",
-                latency=latency,
-                context_doc_ids=tuple(hit.id for hit in hits),
-                timestamp=started,
-                error=error,
-            )
-        )
-        return True
 
 
 async def _memory(
@@ -292,22 +236,6 @@ async def _memory(
         if memory.writable and collection.space not in (None, embedder.space.key):
             await memory.reembed(collection.name, progress)
     return memory
-
-
-class _Watch:
-    """Laps of one request, in milliseconds."""
-
-    def __init__(self, now: Callable[[], float]):
-        self.now = now
-        self.start = self.last = now()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = self.now()
-        self.laps[name], self.last = now - self.last, now
-
-    def latency(self) -> Latency:
-        return replace(Latency(**self.laps), total_ms=self.now() - self.start)
 
 
 def _first_line(text: str) -> str:

@@ -113,11 +113,25 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Generated:
+    """How a language model wrote an answer. first_token_ms counts from the question; finish: see ``models.generate.Usage``."""
+
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_ms: float
+    tokens_per_second: float
+    finish: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """What one request gave.
 
-    ``kind`` says how the text came about: ``extractive`` is composed of sentences quoted from memory, ``none`` means that
-    nothing recalled was close enough to quote. ``recorded`` is False where the memory is read-only.
+    ``kind`` says how the text came about: ``generated`` was written by a language model from what was recalled, ``extractive`` is
+    composed of sentences quoted from memory, ``none`` means that nothing recalled was close enough to quote. ``notes`` say, in words,
+    why it is not what one would expect: what was left out, which sources the model made up, why no model answered. ``recorded`` is
+    False where the memory is read-only.
     """
 
     id: str  # of the witness entry
@@ -127,3 +141,5 @@ class Answer:
     latency: Latency
     routing: RoutingDecision
     recorded: bool = True
+    generated: Generated | None = None
+    notes: tuple[str, ...] = ()

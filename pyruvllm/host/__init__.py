@@ -4,8 +4,9 @@ import sys
 from functools import cache
 
 from .base import Host, OnnxSession, Progress
+from .files import Answer, Device, Files, OpenFile
 
-__all__ = ["Host", "OnnxSession", "Progress", "current"]
+__all__ = ["Answer", "Device", "Files", "Host", "OnnxSession", "OpenFile", "Progress", "current"]
 
 
 @cache

@@ -6,6 +6,8 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .files import Answer, Device, Files, OpenFile
+
 Progress = Callable[[int, int], None]  # (done, total)
 
 
@@ -30,6 +32,20 @@ class Host(Protocol):
 
         Browser: WebCrypto. Native: the package cryptography.
         """
+
+    async def files(self) -> Files:
+        """Big files that last. Browser: the origin's private file system, else IndexedDB. Native: ``PYRUVLLM_MODELS``, else ``models`` in
+        the user's cache folder.
+        """
+
+    def file(self, source: Any) -> OpenFile:
+        """A file of the user's, to read: natively its path, in the browser a ``File`` or ``Blob`` of JavaScript. ModelError."""
+
+    async def request(self, url: str, headers: dict[str, str]) -> Answer:
+        """Asks a server for a file. OfflineError, UnreachableError, and in the browser RefusedError."""
+
+    def device(self) -> Device:
+        """What this machine has room for."""
 
     def memory_bytes(self) -> int | None:
         """Memory held by this process or by the interpreter's heap; None where the host does not tell."""

@@ -18,6 +18,8 @@ from pyodide.ffi import to_js as convert
 from .. import errors as kinds
 from ..errors import HostError, ModelError, RuvLLMError
 from .base import Progress
+from .browser_files import BridgeAnswer, BridgeFile, BridgeFiles
+from .files import Device
 
 # The smallest modules that need a feature: one function whose body is, in WAT, what stands beside it.
 _HEAD = b"\0asm\1\0\0\0\1\4\1`\0\0\3\2\1\0\n"
@@ -88,6 +90,21 @@ class BrowserHost:
             return bool(await subtle.verify(algorithm, key, self.to_js(signature), self.to_js(message)))
         except JsException:  # an engine without Ed25519, or one that refuses the key
             return None
+
+    async def files(self, kind: str | None = None) -> BridgeFiles:
+        return BridgeFiles(self, await self.call(self.bridge.openFiles(kind)))
+
+    def file(self, source: Any) -> BridgeFile:
+        if not hasattr(source, "arrayBuffer"):
+            raise ModelError(f"{source!r} is no File or Blob of the browser")
+        return BridgeFile(self, self.bridge.openBlob(source))
+
+    async def request(self, url: str, headers: dict[str, str]) -> BridgeAnswer:
+        return BridgeAnswer(self, await self.call(self.bridge.openRequest(url, self.to_js(headers))))
+
+    def device(self) -> Device:
+        told = getattr(getattr(js, "navigator", None), "deviceMemory", None)  # GB, in Chromium only
+        return Device(int(told * (1 << 30)) if told else None, self.memory_bytes(), 4 << 30)
 
     def memory_bytes(self) -> int | None:
         """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..errors import HostError, ModelError
 from .base import Progress
+from .files import Device
+from .native_files import FolderFile, FolderFiles, NativeAnswer, request
 
 READ_BYTES = 1 << 20  # per progress report
 
@@ -19,10 +21,13 @@ class NativeHost:
 
     def assets(self) -> Path:
         """The folder assets are in: ``PYRUVLLM_ASSETS``, else ``pyruvllm/assets`` in the user's cache folder."""
-        if chosen := os.environ.get("PYRUVLLM_ASSETS"):
+        return self._folder("PYRUVLLM_ASSETS", "assets")
+
+    def _folder(self, variable: str, name: str) -> Path:
+        if chosen := os.environ.get(variable):
             return Path(chosen).expanduser()
         cache = os.environ.get("XDG_CACHE_HOME")
-        return (Path(cache) if cache else Path.home() / ".cache") / "pyruvllm" / "assets"
+        return (Path(cache) if cache else Path.home() / ".cache") / "pyruvllm" / name
 
     async def asset(self, path: str, progress: Progress | None = None) -> bytes:
         return await asyncio.to_thread(read, self.locate(path), progress)
@@ -54,6 +59,26 @@ class NativeHost:
         except (InvalidSignature, ValueError):
             return False
         return True
+
+    async def files(self) -> FolderFiles:
+        return FolderFiles(self._folder("PYRUVLLM_MODELS", "models"))
+
+    def file(self, source: str | Path) -> FolderFile:
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise ModelError(f"there is no file {str(path)!r}")
+        return FolderFile(path.open("rb"))
+
+    async def request(self, url: str, headers: dict[str, str]) -> NativeAnswer:
+        return await request(url, headers)
+
+    def device(self) -> Device:
+        try:
+            lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+            memory = int(lines["MemAvailable"].split()[0]) * 1024
+        except (OSError, KeyError, ValueError):
+            memory = None
+        return Device(memory, None, 4 << 30)  # the memory of the kernels is one of 32-bit addresses
 
     def memory_bytes(self) -> int | None:
         """Resident bytes of this process; None where the system has no /proc."""

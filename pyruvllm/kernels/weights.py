@@ -1,6 +1,6 @@
 """A weight matrix as the kernels like it, and what multiplies activations with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,12 +27,12 @@ class Kernels(Protocol):
 class Weights:
     """W, (rows, cols), of kind "f32", "f16", "q8_0", "q4_0", "q4_k" or "q6_k".
 
-    data: as GGUF has it, row by row: bytes, or an array of any type and shape that lies in one piece. It is copied, blocks into groups of
-    four rows (``wasm_kernels/linear_q.h``). Raises OperandError where data, kind and shape do not fit each other, and for float weights
-    that are infinite or NaN.
+    data: as GGUF has it, row by row: bytes, or an array of any type and shape that lies in one piece; None: it comes later, by ``put``. It
+    is copied, blocks into groups of four rows (``wasm_kernels/linear_q.h``). Raises OperandError where data, kind and shape do not fit each
+    other, and for float weights that are infinite or NaN.
     """
 
-    def __init__(self, kernels: Kernels, kind: str, shape: tuple[int, int], data: bytes | memoryview | np.ndarray) -> None:
+    def __init__(self, kernels: Kernels, kind: str, shape: tuple[int, int], data: bytes | memoryview | np.ndarray | None = None) -> None:
         if kind not in PLAIN and kind not in LAID:
             raise OperandError(f"there are no weights of kind {kind!r}; there are {', '.join([*PLAIN, *LAID])}")
         self.rows, self.cols = shape
@@ -40,11 +40,18 @@ class Weights:
         self._kernels = kernels
         if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
             raise OperandError(f"weights {data.shape} do not lie in one piece: np.ascontiguousarray makes them so")
-        file = data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-        size = PLAIN[kind].itemsize * self.cols if kind in PLAIN else blocks.row_bytes(kind, self.cols)
-        if file.size != self.rows * size:
-            raise OperandError(f"{kind} weights {self.rows} x {self.cols} are {self.rows * size} bytes, not {file.size}")
-        self.w = self._copied(file) if kind in PLAIN else self._repacked(file, size)
+        self.row_bytes = PLAIN[kind].itemsize * self.cols if kind in PLAIN else blocks.row_bytes(kind, self.cols)
+        file = None if data is None else data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+        if file is not None and file.size != self.rows * self.row_bytes:
+            raise OperandError(f"{kind} weights {self.rows} x {self.cols} are {self.rows * self.row_bytes} bytes, not {file.size}")
+        if kind in PLAIN:
+            self.w = kernels.empty(shape, PLAIN[kind])
+        else:
+            per, length = LAID[kind]
+            self.w = kernels.empty((-(-self.rows // 4), self.cols // per * length), np.uint8)
+        if file is not None:
+            for row, rows in pieces(self.rows, self.row_bytes):
+                self.put(row, file[row * self.row_bytes : (row + rows) * self.row_bytes])
 
     @classmethod
     def of(cls, kernels: Kernels, values: np.ndarray, kind: str = "f32") -> "Weights":
@@ -52,13 +59,33 @@ class Weights:
         values = np.ascontiguousarray(values, np.float32)
         if values.ndim != 2:
             raise OperandError(f"weights are (rows, cols), not {values.shape}")
-        if kind in LAID:
-            data = kernels.empty((len(values), blocks.row_bytes(kind, values.shape[1])), np.uint8)
-            kernels.run(f"quantize_{kind}", x=values, blocks=data, rows=len(values), cols=values.shape[1])
+        weights = cls(kernels, kind, values.shape)
+        weights.put_numbers(0, values)
+        return weights
+
+    def put(self, row: int, data: np.ndarray) -> None:
+        """Puts whole rows as a file has them, uint8, in their place from ``row`` on, a multiple of 4. OperandError as above."""
+        rows = data.size // self.row_bytes
+        if self.kind in PLAIN:
+            part = self.w[row : row + rows]
+            part.reshape(-1).view(np.uint8)[:] = data
+            exponent, word = (0x7C00, np.uint16) if self.kind == "f16" else (0x7F800000, np.uint32)
+            if (part.view(word) & word(exponent) == exponent).any():
+                raise OperandError(f"{self.kind} weights {self.rows} x {self.cols} hold infinite numbers or NaN")
+        else:
+            room = self.w[row // 4 : (row + rows + 3) // 4]
+            self._kernels.run(f"repack_{self.kind}", blocks=data, w=room, rows=rows, cols=self.cols)
+
+    def put_numbers(self, row: int, values: np.ndarray) -> None:
+        """The same of numbers, float32 (rows, cols), which are rounded to ``kind``."""
+        if self.kind in LAID:
+            data = self._kernels.empty((len(values), self.row_bytes), np.uint8)
+            self._kernels.run(f"quantize_{self.kind}", x=values, blocks=data, rows=len(values), cols=self.cols)
         else:
             with np.errstate(over="ignore"):
-                data = values.astype(PLAIN.get(kind, np.float32))
-        return cls(kernels, kind, values.shape, data)
+                data = values.astype(PLAIN[self.kind])
+        for start, rows in pieces(len(values), self.row_bytes):
+            self.put(row + start, data[start : start + rows].reshape(-1).view(np.uint8))
 
     def __repr__(self) -> str:
         return f"<Weights {self.kind} {self.rows} x {self.cols}, {self.nbytes} bytes>"
@@ -103,22 +130,9 @@ class Weights:
         self._kernels.run(f"rows_{self.kind}", w=self.w, index=index, y=y, n=self.rows, rows=self.rows, cols=self.cols)
         return y
 
-    def _copied(self, file: np.ndarray) -> np.ndarray:
-        w = self._kernels.empty(self.shape, PLAIN[self.kind])
-        w.reshape(-1).view(np.uint8)[:] = file
-        exponent, word = (0x7C00, np.uint16) if self.kind == "f16" else (0x7F800000, np.uint32)
-        bits = w.reshape(-1).view(word)
-        for at in range(0, bits.size, _PIECE):
-            if (bits[at : at + _PIECE] & word(exponent) == exponent).any():
-                raise OperandError(f"{self.kind} weights {self.rows} x {self.cols} hold infinite numbers or NaN")
-        return w
 
-    def _repacked(self, file: np.ndarray, size: int) -> np.ndarray:
-        per, length = LAID[self.kind]
-        w = self._kernels.empty((-(-self.rows // 4), self.cols // per * length), np.uint8)
-        step = max(_PIECE // max(size, 1) // 4, 1) * 4
-        for row in range(0, self.rows, step):
-            rows = min(step, self.rows - row)
-            part, room = file[row * size : (row + rows) * size], w[row // 4 : (row + rows + 3) // 4]
-            self._kernels.run(f"repack_{self.kind}", blocks=part, w=room, rows=rows, cols=self.cols)
-        return w
+def pieces(rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    """(row, rows) of pieces of a file that are copied or repacked at once: whole groups of four rows, all but the last."""
+    step = max(_PIECE // max(row_bytes, 1) // 4, 1) * 4
+    for row in range(0, rows, step):
+        yield row, min(step, rows - row)

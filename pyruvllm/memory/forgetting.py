@@ -23,7 +23,8 @@ WITHDRAWN = "This answer quoted a document that was forgotten."
 
 PASSAGES = "SELECT r.id FROM passages AS p JOIN records AS r ON r.number = p.number WHERE p.document = ?"
 ANSWERS = """SELECT t.session, t.ordinal, t.witness, t.details FROM turns AS t WHERE t.role = 'assistant' AND EXISTS (
-    SELECT 1 FROM json_each(t.details, '$.sources') AS s WHERE json_extract(s.value, '$.id') IN (SELECT value FROM json_each(?)))"""
+    SELECT 1 FROM json_each(t.details, '$.sources') AS s WHERE json_extract(s.value, '$.id') IN (SELECT value FROM json_each(?1))
+    UNION ALL SELECT 1 FROM json_each(t.details, '$.behind') AS b WHERE b.value IN (SELECT value FROM json_each(?1)))"""
 # Wherever an id or a number of a record may stand, so that a report says what was found nowhere.
 IDS = (("records", "id"), ("documents", "id"), ("passages", "document"), ("edges", "source"), ("edges", "target"))
 NUMBERS = (("vectors", "number"), ("postings", "number"), ("passages", "number"), ("sessions", "number"), ("turns", "session"))
@@ -185,6 +186,10 @@ class Forgetting:
 
 
 def _quotes(details: dict[str, Any], passages: set[str]) -> bool:
-    """Whether an answer has words of one of the passages: an extractive one of those it highlights, any other of all it was given."""
+    """Whether an answer has words of one of the passages: an extractive one of those it highlights, any other of all it was given and
+    of those behind earlier answers that it was told of.
+    """
+    if passages.intersection(details.get("behind", ())):
+        return True
     cited = [source for source in details["sources"] if source["id"] in passages]
     return any(source["highlight"] for source in cited) if details["kind"] == "extractive" else bool(cited)

@@ -2,9 +2,9 @@
 
 An entry is a record of the collection "witness" whose text is the query, so that one search covers the log too. Its metadata holds
 what a filter may ask for: ``session, model, quality, timestamp, latency.total_ms`` (and the other steps), ``routing.confidence`` (and
-the rest of the decision), ``context_ids, error.kind, error.message``. ``record`` only queues; the entries of a batch are written in
-one transaction, each with its vector, its side row and the edge ``session contains entry``. What is queued can be read like what is
-written.
+the rest of the decision), ``context_ids, error.kind, error.message``, and where a language model answered ``generated.model`` (and its
+tokens and times). ``record`` only queues; the entries of a batch are written in one transaction, each with its vector, its side row and
+the edge ``session contains entry``. What is queued can be read like what is written.
 """
 
 import json
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..config import WritebackConfig
 from ..errors import ConfigError, DuplicateError, NotFoundError, RuvLLMError, StorageError
-from ..types import Draft, ErrorInfo, Latency, RoutingDecision
+from ..types import Draft, ErrorInfo, Generated, Latency, RoutingDecision
 from .columns import checked_text, checked_vector, cleaned_text, from_blob, to_blob
 from .filters import compile_filter
 from .graph import Edge
@@ -62,6 +62,7 @@ class WitnessEntry:
     quality_score: float | None = None  # 0 ... 1; None: nobody said
     timestamp: int = 0  # UTC milliseconds; 0: when it is recorded
     error: ErrorInfo | None = None
+    generated: Generated | None = None  # where a language model answered
 
     def __post_init__(self) -> None:
         for name in ("request_id", "session_id", "model_used"):
@@ -235,6 +236,7 @@ def _metadata(entry: WitnessEntry) -> dict[str, Any]:
         "latency": dict(vars(entry.latency)),
         "context_ids": list(entry.context_doc_ids),
         "error": None if entry.error is None else dict(vars(entry.error)),
+        **({"generated": dict(vars(entry.generated))} if entry.generated else {}),
     }
 
 
@@ -255,6 +257,7 @@ def _entry(row: Any) -> WitnessEntry:
         quality_score=kept["quality"],
         timestamp=kept["timestamp"],
         error=None if error is None else ErrorInfo(**error),
+        generated=Generated(**kept["generated"]) if "generated" in kept else None,
     )
 
 

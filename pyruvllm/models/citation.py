@@ -21,10 +21,14 @@ def cited(hits: Sequence[Hit], quotes: Sequence[Quote]) -> tuple[Source, ...]:
     )
 
 
-def kept(kind: str, sources: Sequence[Source]) -> Metadata:
-    """What a turn keeps of its answer: references, never text, so that what is forgotten is not kept here."""
+def kept(kind: str, sources: Sequence[Source], notes: Sequence[str] = (), behind: Sequence[str] = ()) -> Metadata:
+    """What a turn keeps of its answer: references, never text, so that what is forgotten is not kept here.
+
+    behind: ids of passages that earlier answers drew on, where a model was told of those answers.
+    """
     references = [{"number": s.number, "id": s.id, "score": s.score, "highlight": s.highlight, "why": asdict(s.why)} for s in sources]
-    return {"kind": kind, "sources": json.loads(json.dumps(references))}  # tuples become lists, as they will be when read back
+    told = {name: list(values) for name, values in (("notes", notes), ("behind", behind)) if values}
+    return {"kind": kind, "sources": json.loads(json.dumps(references)), **told}  # tuples become lists, as they will be when read back
 
 
 def recited(metadata: Metadata, memory: "UnifiedMemory") -> tuple[Source, ...]:

@@ -20,10 +20,10 @@ from .gguf import Head, Incomplete, read_head
 from .parts import Parts
 from .sampling import Sampling
 from .shape import Shape
+from .source import FIRST, ByteSource, head_of
 from .template import ChatTemplate, of_metadata
 from .tokenizer import load
 
-FIRST = 1 << 20  # bytes of a file that are looked at first
 CONTEXT = 4096  # tokens, unless asked for others
 
 
@@ -44,12 +44,35 @@ class LanguageModel:
     ) -> None:
         file = memoryview(data)
         head = _head(file)
+        self._describe(head)
+        parts = Parts(head, self.shape, lambda tensor: file[tensor.offset : tensor.offset + tensor.size], kernels, progress)
+        self._begin(parts, kernels, context, clock)
+
+    @classmethod
+    async def load(
+        cls,
+        file: ByteSource,
+        kernels: KernelRegistry,
+        *,
+        context: int | None = None,
+        clock: Clock | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "LanguageModel":
+        """The same from a file that is read in slices, straight to where the kernels want the weights: it is never in memory whole."""
+        self = cls.__new__(cls)
+        head = await head_of(file)
+        self._describe(head)
+        self._begin(await Parts.load(head, self.shape, file, kernels, progress), kernels, context, clock)
+        return self
+
+    def _describe(self, head: Head) -> None:
         self.metadata, self.shape = head.metadata, Shape.of(head.metadata)
         self.tokenizer = load(head.metadata)
-        parts = Parts(head, self.shape, lambda tensor: file[tensor.offset : tensor.offset + tensor.size], kernels, progress)
-        rows = parts.matrices["token_embd"].rows
-        if len(self.tokenizer.vocabulary) > rows:
+        rows = head.tensors["token_embd.weight"].shape[0] if "token_embd.weight" in head.tensors else 0
+        if rows and len(self.tokenizer.vocabulary) > rows:
             raise ModelError(f"the tokenizer has {len(self.tokenizer.vocabulary)} tokens and the model embeddings of {rows}")
+
+    def _begin(self, parts: Parts, kernels: KernelRegistry, context: int | None, clock: Clock | None) -> None:
         self.runner = Runner(self.shape, parts, kernels, min(context or CONTEXT, self.shape.context))
         self._clock = clock or Clock()
 
@@ -100,11 +123,14 @@ class LanguageModel:
 
         Raises ConfigError too for a model without a template, HostError without the package jinja2.
         """
+        return self.generate(self.chat_ids(messages, tools), sampling, max_tokens=max_tokens, stop=stop, logprobs=logprobs)
+
+    def chat_ids(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
+        """The tokens of a conversation up to where the assistant answers. Raises as ``chat``."""
         if self.template is None:
             raise ConfigError(f"the model {self.name!r} has no chat template; generate() takes a text")
         shield, shielded = self._shielded(messages)
-        ids = self.tokenizer.encode(self.template.render(shielded, tools=tools), special=True, shield=shield)
-        return self.generate(ids, sampling, max_tokens=max_tokens, stop=stop, logprobs=logprobs)
+        return self.tokenizer.encode(self.template.render(shielded, tools=tools), special=True, shield=shield)
 
     def _shielded(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
         """A character of the private use area that nobody used, and the messages with it in their control tokens."""

@@ -1,15 +1,18 @@
 """The weights of a decoder as the kernels like them, by the names that its file has for them."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from ..errors import GgufError
-from ..kernels.weights import LAID, PLAIN, Kernels, Weights
+from ..kernels.weights import Kernels, Weights, pieces
 from .gguf import Head, Tensor, dequantize
 from .shape import Shape
+from .source import ByteSource
 
 Read = Callable[[Tensor], bytes | memoryview | np.ndarray]  # the data of a tensor
+Progress = Callable[[int, int], None]  # (done, total) bytes
 INSTEAD = {"bf16": "f32", "q4_1": "q8_0", "q5_0": "q8_0", "q5_1": "q8_0", "q5_k": "q8_0"}  # kinds that no kernel multiplies with
 ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
 CONVOLUTION = ("shortconv.in_proj", "shortconv.out_proj")
@@ -23,21 +26,48 @@ class Parts:
     where one is missing or of another shape than the metadata says.
     """
 
-    def __init__(self, head: Head, shape: Shape, read: Read, kernels: Kernels, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, head: Head, shape: Shape, read: Read, kernels: Kernels, progress: Progress | None = None) -> None:
         self.matrices: dict[str, Weights] = {}
         self.vectors: dict[str, np.ndarray] = {}
-        wanted, tell = _wanted(shape, head.tensors), progress or (lambda done, total: None)
+        for tensor, start, room in self._filled(head, shape, kernels, progress):
+            if start == 0:
+                data = read(tensor)
+                data = data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+            room[:] = data[start : start + room.size]
+
+    @classmethod
+    async def load(cls, head: Head, shape: Shape, file: ByteSource, kernels: Kernels, progress: Progress | None = None) -> "Parts":
+        """The same from a file that is read in slices of a few megabytes, with a turn of the event loop after each."""
+        self = cls.__new__(cls)
+        self.matrices, self.vectors = {}, {}
+        for tensor, start, room in self._filled(head, shape, kernels, progress):
+            await file.read_into(tensor.offset + start, room)
+            await asyncio.sleep(0)
+        return self
+
+    def _filled(self, head: Head, shape: Shape, kernels: Kernels, progress: Progress | None) -> Iterator[tuple[Tensor, int, np.ndarray]]:
+        """Yields (tensor, start, room): room, uint8, is to be filled with the tensor's bytes from start on before the next is asked for."""
+        forms, tell = wanted_tensors(shape, head.tensors), progress or (lambda done, total: None)
+        wanted = dict(sorted(forms.items(), key=lambda each: head.tensors[each[0]].offset))  # in the file's order, which may be a stream
         total, done = sum(head.tensors[name].size for name in wanted), 0
+        room = kernels.empty(max(_longest(head.tensors[name]) for name in wanted), np.uint8)
         for name, form in wanted.items():
-            tensor = head.tensors[name]
+            tensor, short = head.tensors[name], name.removesuffix(".weight")
             if tensor.shape != form and form[0]:
                 raise GgufError(f"the tensor {name!r} is {tensor.shape}; the metadata says {form}")
-            if len(form) == 2 and "shortconv.conv" not in name:
-                self.matrices[name.removesuffix(".weight")] = _matrix(kernels, tensor, read(tensor))
+            if is_matrix(name, form):
+                weights, row_bytes = Weights(kernels, kept_kind(tensor.kind.name), tensor.shape), tensor.size // tensor.shape[0]
+                for row, rows in pieces(tensor.shape[0], row_bytes):
+                    part = room[: rows * row_bytes]
+                    yield tensor, row * row_bytes, part
+                    _put(weights, tensor, row, rows, part)
+                    tell(done + (row + rows) * row_bytes, total)
+                self.matrices[short] = weights
             else:
+                yield tensor, 0, room[: tensor.size]
                 vector = kernels.empty(tensor.shape, np.float32)
-                vector[...] = dequantize(tensor, read(tensor))
-                self.vectors[name.removesuffix(".weight")] = vector
+                vector[...] = dequantize(tensor, room[: tensor.size])
+                self.vectors[short] = vector
             done += tensor.size
             tell(done, total)
 
@@ -51,8 +81,42 @@ class Parts:
         return self.matrices.get("output") or self.matrices["token_embd"]
 
 
-def _wanted(shape: Shape, there: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The tensors to load and their shapes; 0 rows: as many as there are."""
+def is_matrix(name: str, form: tuple[int, ...]) -> bool:
+    """Whether a tensor is multiplied with, and not a norm, a bias or the filters of a convolution."""
+    return len(form) == 2 and "shortconv.conv" not in name
+
+
+def kept_kind(kind: str) -> str:
+    """The kind that the weights of a matrix have here when the file has them as ``kind``."""
+    return INSTEAD.get(kind, kind)
+
+
+def _longest(tensor: Tensor) -> int:
+    """Bytes of the tensor that are read at once, at most."""
+    if not is_matrix(tensor.name, tensor.shape):
+        return tensor.size
+    row_bytes = tensor.size // tensor.shape[0]
+    return max(rows for _, rows in pieces(tensor.shape[0], row_bytes)) * row_bytes
+
+
+def _put(weights: Weights, tensor: Tensor, row: int, rows: int, part: np.ndarray) -> None:
+    if weights.kind == tensor.kind.name:
+        return weights.put(row, part)
+    piece = Tensor(tensor.name, tensor.kind, (rows, tensor.shape[1]), 0, part.size)
+    weights.put_numbers(row, dequantize(piece, part))
+
+
+def wanted_tensors(shape: Shape, there: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The tensors to load and their shapes; 0 rows: as many as there are. GgufError where one is missing."""
+    forms, optional = tensor_forms(shape)
+    missing = [name for name in forms if name not in there and name not in optional]
+    if missing:
+        raise GgufError(f"the tensor {missing[0]!r} is missing, and {len(missing) - 1} more of {shape.architecture}")
+    return {name: form for name, form in forms.items() if name in there}
+
+
+def tensor_forms(shape: Shape) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """All tensors that such a model may have with their shapes, and the names of those it can do without."""
     final = "token_embd_norm" if shape.architecture == "lfm2" else "output_norm"
     forms: dict[str, tuple[int, ...]] = {"token_embd": (0, shape.hidden), final: (shape.hidden,), "output": (0, shape.hidden)}
     optional = {"output"}
@@ -75,16 +139,8 @@ def _wanted(shape: Shape, there: Mapping[str, Tensor]) -> dict[str, tuple[int, .
         forms |= {f"blk.{layer}.{name}": form for name, form in own.items()}
     if shape.architecture in ("lfm2", "qwen3"):
         optional = {name for name in optional if not name.endswith("_norm")}
-    named = {name if name.endswith(".bias") else f"{name}.weight": (name, form) for name, form in forms.items()}
-    missing = [name for name, (short, _) in named.items() if name not in there and short not in optional]
-    if missing:
-        raise GgufError(f"the tensor {missing[0]!r} is missing, and {len(missing) - 1} more of {shape.architecture}")
-    return {name: form for name, (_, form) in named.items() if name in there}
 
+    def named(name: str) -> str:
+        return name if name.endswith(".bias") else f"{name}.weight"
 
-def _matrix(kernels: Kernels, tensor: Tensor, data: bytes | memoryview | np.ndarray) -> Weights:
-    rows, cols = tensor.shape
-    kind = tensor.kind.name
-    if kind in PLAIN or kind in LAID:
-        return Weights(kernels, kind, (rows, cols), data)
-    return Weights.of(kernels, dequantize(tensor, data), INSTEAD[kind])
+    return {named(name): form for name, form in forms.items()}, {named(name) for name in optional}

@@ -1,10 +1,12 @@
-// What Python in a worker cannot do by itself: files of the page, SQLite that lasts, ONNX models.
+// What Python in a worker cannot do by itself: files of the page and of the network, big files and SQLite that last, ONNX models.
 // Python finds it as globalThis.pyruvllmBridge (pyruvllm/host/browser.py is its only reader).
 import { configure, asset } from "./assets";
 import { openDatabase, deleteDatabase } from "./database";
+import { openBlob, openFiles } from "./files";
 import { createSession } from "./onnx";
+import { openRequest } from "./request";
 
-export const bridge = { configure, asset, openDatabase, deleteDatabase, createSession };
+export const bridge = { configure, asset, openDatabase, deleteDatabase, createSession, openFiles, openBlob, openRequest };
 export type Bridge = typeof bridge;
 
 declare global {

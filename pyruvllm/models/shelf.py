@@ -1,0 +1,192 @@
+"""Which language models there are for a memory, and the one that is loaded: from the catalogue, from what is kept here, from a file.
+
+    await llm.models.load("lfm2-350m")             # downloaded and kept, unless it is there
+    await llm.models.load(Path("model.gguf"))
+    llm.models.loaded, await llm.models.unload()
+"""
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..config import Clock
+from ..errors import HostError, ModelError, NotFoundError
+from ..host import Host
+from ..kernels.registry import KernelRegistry
+from ..types import Generated
+from . import catalog
+from .footprint import of_head
+from .generative import Writing
+from .language import CONTEXT, LanguageModel
+from .remote import Remote
+from .shape import Shape
+from .source import Bytes, ByteSource, head_of
+from .store import ModelStore, StoredModel, open_store
+
+BUILT_IN = f"models/{catalog.BUILT_IN}"  # folder among the assets: model.json, and the file that it names
+
+Stage = Callable[[str, int, int], None]  # (what is being done, bytes done, bytes in all)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The model that answers. id: of what is stored, "built-in", or a name of its own; last: how it wrote the last answer."""
+
+    id: str
+    name: str
+    architecture: str
+    nbytes: int  # weights and cache
+    context: int  # tokens
+    load_ms: float
+    last: Generated | None = None
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """The small model that comes with the package, as its model.json says."""
+
+    title: str
+    file: str
+    size: int
+    licence: str
+
+
+class ModelShelf:
+    """One model at a time is loaded, and writes one answer at a time; what else is asked waits its turn."""
+
+    def __init__(self, kernels: Callable[[], KernelRegistry | None], host: Host, clock: Clock) -> None:
+        self.model: LanguageModel | None = None
+        self.loaded: Loaded | None = None
+        self._kernels, self._host, self._clock = kernels, host, clock
+        self._turn = asyncio.Lock()
+        self._writing: Writing | None = None
+        self._store: ModelStore | None = None
+
+    async def store(self) -> ModelStore:
+        """The files that are kept on this device. StorageError where that is not possible."""
+        if self._store is None:
+            self._store = await open_store(self._host, self._clock)
+        return self._store
+
+    async def built_in(self) -> BuiltIn | None:
+        """None where this installation comes without."""
+        try:
+            about = json.loads(await self._host.asset(f"{BUILT_IN}/model.json"))
+            return BuiltIn(str(about["title"]), str(about["file"]), int(about["bytes"]), str(about["licence"]))
+        except ModelError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{BUILT_IN}/model.json does not describe a model: {error!r}") from error
+
+    def fits(self, needed: int) -> catalog.Fit:
+        """Whether a model of so many bytes has room in the place of the one that is loaded."""
+        return catalog.fits(needed, self._host.device(), held=self.loaded.nbytes if self.loaded else 0)
+
+    async def download(self, id: str, *, restart: bool = False, progress: Stage | None = None) -> StoredModel:
+        """A model of the catalogue, or the file at an address, kept on this device; see ``ModelStore.download``. NotFoundError."""
+        tell = _told(progress, "Downloading")
+        store = await self.store()
+        if "://" in id:
+            return await store.download(id, restart=restart, progress=tell)
+        entry = catalog.find(id)
+        return await store.download(entry.url, sha256=entry.sha256, entry=entry.id, restart=restart, progress=tell)
+
+    async def load(self, source: Any, *, context: int = CONTEXT, keep: bool = True, progress: Stage | None = None) -> Loaded:
+        """Loads a model in the place of the one that is there.
+
+        source: "built-in", an id of the catalogue, an id or sha256 of a stored file, an address, a path, or in the browser a File. What
+        comes from the network is kept on this device, unless ``keep`` is False: then it goes from the stream into memory alone. What can
+        be known of a file without reading it whole is checked before the loaded model goes. Raises the ModelError and StorageError
+        families, NotFoundError, and HostError where there are no kernels.
+        """
+        kernels = self._kernels()
+        if kernels is None:
+            raise HostError("language models need kernels, and this installation has none: pip install 'pyruvllm[native]'")
+        id, name, file = await self._opened(source, keep, progress)
+        try:
+            begun = self._clock.elapsed_ms()
+            head = await head_of(file)
+            shape, need = Shape.of(head.metadata), of_head(head, context)
+            if (fit := self.fits(need.total)).verdict == "too large" and need.total > (self._host.device().limit or need.total):
+                raise ModelError(f"{name} does not fit. {fit.why}")
+            await self.unload()
+            async with self._turn:
+                try:
+                    self.model = await LanguageModel.load(
+                        file, kernels, context=context, clock=self._clock, progress=_told(progress, "Loading into memory")
+                    )
+                except MemoryError as error:
+                    gc.collect()
+                    raise ModelError(f"{name} does not fit: memory ended while it was loaded. {fit.why}") from error
+            spent = self._clock.elapsed_ms() - begun
+            shown = str(self.model.metadata.get("general.name") or name)
+            self.loaded = Loaded(id, shown, shape.architecture, self.model.nbytes, self.model.runner.context, spent)
+            return self.loaded
+        finally:
+            await file.close()
+
+    async def unload(self) -> None:
+        """Gives the model's memory back. An answer that it is writing ends where it is."""
+        if self._writing is not None:
+            self._writing.stop()
+        async with self._turn:
+            self.model = self.loaded = None
+            gc.collect()  # a runner and its recordings know each other
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[LanguageModel | None]:
+        """The loaded model, for one answer; None where it is gone by now."""
+        async with self._turn:
+            try:
+                yield self.model
+            finally:
+                self._writing = None
+
+    def began(self, writing: Writing) -> None:
+        """Whoever has the turn says what ``unload`` is to stop."""
+        self._writing = writing
+
+    def wrote(self, generated: Generated) -> None:
+        """Keeps how the last answer was written, to be shown."""
+        if self.loaded is not None:
+            self.loaded = replace(self.loaded, last=generated)
+
+    async def _opened(self, source: Any, keep: bool, progress: Stage | None) -> tuple[str, str, ByteSource]:
+        """(id, name, file) of what is to be loaded."""
+        if not isinstance(source, str):
+            return str(getattr(source, "name", source)), str(getattr(source, "name", source)), self._host.file(source)
+        if source == catalog.BUILT_IN:
+            return await self._opened_built_in(progress)
+        if "://" in source and not keep:
+            return source, source.rpartition("/")[2], await Remote.open(self._host.request, source)
+        if "://" in source:
+            stored = await self.download(source, progress=progress)
+        elif self._host.name == "native" and Path(source).expanduser().is_file():
+            return source, Path(source).name, self._host.file(source)
+        else:
+            stored = await self._stored(source, progress)
+        return stored.id, stored.name, await (await self.store()).open(stored.id)
+
+    async def _stored(self, id: str, progress: Stage | None) -> StoredModel:
+        """What is kept under that id, or comes by the catalogue."""
+        try:
+            found = await (await self.store()).get(id)
+        except NotFoundError:
+            return await self.download(id, progress=progress)
+        return found if found.complete or not found.url else await self.download(found.entry or found.url, progress=progress)
+
+    async def _opened_built_in(self, progress: Stage | None) -> tuple[str, str, ByteSource]:
+        about = await self.built_in()
+        if about is None:
+            raise NotFoundError("this installation comes without a built-in model")
+        data = await self._host.asset(f"{BUILT_IN}/{about.file}", _told(progress, "Fetching the built-in model"))
+        return catalog.BUILT_IN, about.title, Bytes(data)
+
+
+def _told(progress: Stage | None, label: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(label, done, total)

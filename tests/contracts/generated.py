@@ -1,0 +1,193 @@
+"""Answers that a loaded model writes: what it is told, what becomes of its marks, how it is stopped, and what stands in for it."""
+
+import asyncio
+
+import pytest
+
+from pyruvllm.config import Config, GenerationConfig
+from pyruvllm.errors import ConfigError, GgufError, NotFoundError
+from pyruvllm.host import current
+from pyruvllm.memory.unified import UnifiedMemory
+from pyruvllm.runtime import RuvLLM
+from pyruvllm.storage import open_driver
+from tests.contracts.stores import WordEmbedder
+from tests.generators.scripted import scripted_model
+
+NOTES = {
+    "Lease": "Signed the new lease for Quay Street 14. It runs for three years and ends on 31 January 2029.",
+    "Jonas": "My nephew Jonas is allergic to hazelnuts and walnuts, badly; almonds are fine. The pen is in his rucksack.",
+}
+SCRIPT = ["The lease", " ends on 31", " January 2029", " [", "1, 9].", " It was", " signed [2", "].", "  "]
+SAID = "The lease ends on 31 January 2029 [1]. It was signed [2]."
+QUESTION = "When does the lease end?"
+
+
+class GeneratedContract:
+    """Bound by fixtures ``kernels``, one registry for all tests, and ``as_file``: ``(bytes) -> what models.load takes for a file``."""
+
+    @pytest.fixture
+    async def open_llm(self, kernels):
+        opened = []
+
+        async def open_llm(config=None):
+            driver = await open_driver(":memory:")
+            opened.append(RuvLLM(await UnifiedMemory.open(driver, WordEmbedder(), config or Config()), kernels))
+            return opened[-1]
+
+        yield open_llm
+        for llm in opened:
+            await llm.close()
+
+    @staticmethod
+    async def ready(open_llm, file=None, config=None):
+        llm = await open_llm(config)
+        for title, text in NOTES.items():
+            await llm.remember(text, title=title)
+        if file is not None:
+            await llm.models.load(file)
+        return llm
+
+    async def test_an_answer_is_written_and_names_its_sources(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        stream, pieces = llm.stream(QUESTION, session="s"), []
+        async for piece in stream:
+            assert [source.title for source in stream.sources] == ["Lease", "Jonas"]
+            pieces.append(piece)
+        answer = stream.answer
+        assert "".join(pieces) == answer.text and answer.text.strip() == SAID and len(pieces) > 3
+        assert answer.kind == "generated" and answer.notes == (
+            "The model named sources that there are not: [9]. They were taken out.",
+        )
+        lease = answer.sources[0]
+        assert [lease.text[a:b] for a, b in lease.highlight] == ["It runs for three years and ends on 31 January 2029."]
+        told = answer.generated
+        assert (told.model, told.finish, told.completion_tokens) == ("parrot", "stop", len(SCRIPT))
+        assert told.prompt_tokens > 100 and 0 < told.first_token_ms <= answer.latency.total_ms
+        assert llm.models.loaded.last == told
+
+        entry = llm.witness.get(answer.id)
+        assert (entry.model_used, entry.generated) == ("parrot", told)
+        await llm.flush()
+        assert llm.witness.count({"generated.completion_tokens": {"$gte": len(SCRIPT)}}) == 1
+        assert llm.history("s")[1][1] == answer
+
+    async def test_what_was_said_before_is_told_without_its_marks(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        await llm.ask(QUESTION, session="s")
+        await llm.ask("And <|im_end|> where?", session="s")
+        told = llm.models.model.tokenizer.decode(llm.models.model.runner.history)
+        assert told.count(QUESTION) == 1 and "31 January 2029. It was signed." in told and "[1] Lease: Signed the new lease" in told
+        ends = llm.models.model.runner.history.count(257)
+        assert ends == 4, "system, question, answer, question: what the user wrote ended nothing"
+        other = await llm.ask(QUESTION, session="another")
+        assert "And" not in llm.models.model.tokenizer.decode(llm.models.model.runner.history) and other.kind == "generated"
+
+    async def test_without_a_model_it_is_quoted(self, open_llm, as_file):
+        llm = await self.ready(open_llm)
+        answer = await llm.ask(QUESTION)
+        assert (answer.kind, answer.generated, answer.notes) == ("extractive", None, ())
+        await llm.models.load(as_file(scripted_model(SCRIPT)))
+        quoted = await llm.ask(QUESTION, generation=GenerationConfig(use_model=False))
+        assert (quoted.kind, quoted.text) == ("extractive", answer.text) and "as the settings ask" in quoted.notes[0]
+
+    async def test_a_model_that_cannot_answer_says_why_and_it_is_quoted(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT, context=128)))
+        answer = await llm.ask(QUESTION)
+        assert answer.kind == "extractive" and "could not answer (the question takes" in answer.notes[0]
+        assert llm.witness.get(answer.id).model_used == "extractive"
+        await llm.models.load(as_file(scripted_model(["  ", "\n\n"])))
+        assert "wrote nothing" in (await llm.ask(QUESTION)).notes[0]
+
+    async def test_stopped_it_is_what_was_written_so_far(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(["again", " and "], loop=True)))
+        stream = llm.stream(QUESTION, session="s")
+        async for _ in stream:
+            if len(stream._writing.text) > 20:
+                stream.stop()
+                before = stream._writing.generation.usage.completion_tokens
+        answer = stream.answer
+        assert answer.generated.finish == "cancelled" and answer.generated.completion_tokens <= before + 1
+        assert answer.notes[-1].startswith("It was stopped") and llm.history("s")[1][1].text == answer.text
+
+    async def test_cancelled_it_is_witnessed_and_the_next_one_is_right(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(["again", " and "], loop=True)))
+        task = asyncio.ensure_future(llm.ask(QUESTION, session="s", generation=GenerationConfig(max_tokens=2000)))
+        while not (llm.models._writing and llm.models._writing.text):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (entry,) = llm.witness.list()
+        assert entry.error.kind == "CancelledError" and entry.model_used == "parrot" and 0 < entry.generated.completion_tokens < 2000
+        assert not llm.history("s")
+        assert (await llm.ask(QUESTION, generation=GenerationConfig(max_tokens=6))).text == "again and again and again and "
+
+    async def test_two_questions_at_once_are_answered_one_after_the_other(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        one, other = await asyncio.gather(llm.ask(QUESTION), llm.ask("Who is allergic to walnuts?"))
+        assert one.text == other.text and one.generated and other.generated
+
+    async def test_others_have_their_turns_while_it_writes(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(["again", " and "], loop=True)))
+        task = asyncio.ensure_future(llm.ask(QUESTION, generation=GenerationConfig(max_tokens=600)))
+        turns = 0
+        while not task.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert (await task).generated.completion_tokens == 600 and turns > 10
+
+    async def test_unloading_ends_what_is_written_and_gives_memory_back(self, open_llm, as_file):
+        llm = await self.ready(open_llm)
+        big = scripted_model(["again", " and "], loop=True, layers=8)
+        sizes = []
+        for _ in range(3):
+            loaded = await llm.models.load(as_file(big))
+            task = asyncio.ensure_future(llm.ask(QUESTION, generation=GenerationConfig(max_tokens=100_000)))
+            while not (llm.models._writing and llm.models._writing.text):
+                await asyncio.sleep(0)
+            await llm.models.unload()
+            answer = await task
+            assert answer.generated.finish == "cancelled" and llm.models.loaded is None is llm.models.model
+            sizes.append(self.taken(llm))
+        assert loaded.nbytes > 8_000_000 and sizes[-1] - sizes[1] < loaded.nbytes / 4, sizes
+
+    @staticmethod
+    def taken(llm):
+        """Bytes of the memory that the kernels see; it never shrinks, so what is given back is used again."""
+        memory = llm.kernels.memory
+        return memory._end if memory.name == "arena" else current().memory_bytes()
+
+    async def test_a_file_that_is_no_model_leaves_the_loaded_one(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        for wrong, error in ((b"PK\3\4" + bytes(100), GgufError), (scripted_model(SCRIPT)[:-2000], GgufError)):
+            with pytest.raises(error):
+                await llm.models.load(as_file(wrong))
+        assert llm.models.loaded.name == "parrot" and (await llm.ask(QUESTION)).kind == "generated"
+        with pytest.raises(NotFoundError, match="the catalogue has no model 'nothing'"):
+            await llm.models.load("nothing")
+
+    async def test_a_forgotten_note_takes_along_what_was_written_from_it(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        lease = next(one for one in llm.documents.list() if one.title == "Lease")
+        await llm.ask(QUESTION, session="s")
+        await llm.ask("zzz", session="s", where={"document": "none"})
+        assert not llm.history("s")[3][1].sources
+        removed = await llm.forget(document=lease.id)
+        assert removed.answers == 2, "the second answer was told of the first"
+        assert all("2029" not in turn.text for turn, _ in llm.history("s"))
+
+    async def test_settings_of_the_memory_hold_unless_a_question_has_its_own(self, open_llm, as_file):
+        config = Config(generation=GenerationConfig(max_tokens=3))
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)), config)
+        short = await llm.ask(QUESTION)
+        assert short.generated.completion_tokens == 3 and "cut off at the most tokens" in " ".join(short.notes)
+        assert (await llm.ask(QUESTION, generation=GenerationConfig())).text.strip() == SAID
+        with pytest.raises(ConfigError):
+            GenerationConfig(max_tokens=0)
+
+    async def test_a_model_without_a_template_is_told_in_plain_words(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT, template=None)))
+        await llm.ask(QUESTION)
+        told = llm.models.model.tokenizer.decode(llm.models.model.runner.history)
+        assert "\n\nUser: Question: When does the lease end?" in told
+
