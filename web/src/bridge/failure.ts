@@ -1,6 +1,6 @@
 // Errors on their way to Python. `name` is the name of a class in pyruvllm/errors.py, which Python raises in their place.
 
-export type Kind = "StorageError" | "CorruptError" | "NewerError" | "ReadOnlyError" | "FencedError" | "QuotaError";
+export type Kind = "StorageError" | "CorruptError" | "NewerError" | "ReadOnlyError" | "FencedError" | "QuotaError" | "LockedError" | "PassphraseError" | "TamperedError";
 
 export class Failure extends Error {
   constructor(kind: Kind, message: string, options?: ErrorOptions) {

@@ -3,8 +3,10 @@
 import { configure, asset } from "./assets";
 import { openDatabase, deleteDatabase } from "./database";
 import { createSession } from "./onnx";
+import { protectionOf } from "./pagestore";
+import { openSealedFile, sealedFile } from "./sealedfile";
 
-export const bridge = { configure, asset, openDatabase, deleteDatabase, createSession };
+export const bridge = { configure, asset, openDatabase, deleteDatabase, protectionOf, sealedFile, openSealedFile, createSession };
 export type Bridge = typeof bridge;
 
 declare global {
