@@ -5,6 +5,9 @@
     ├── HostError              this host lacks something; says what and how to get it
     ├── StorageError
     │   ├── CorruptError       the database is damaged; nothing was overwritten
+    │   │   └── TamperedError  a sealed record was altered, swapped, cut off or put back; nothing was overwritten
+    │   ├── LockedError        the memory is sealed or locked, and what opens it was not given
+    │   │   └── PassphraseError    the passphrase is another one
     │   ├── NewerError         the database was written by a newer version; nothing was overwritten
     │   ├── ReadOnlyError      another tab or process holds the writer's lock
     │   ├── FencedError        this writer was replaced by another; its later writes are refused
@@ -57,6 +60,18 @@ class StorageError(RuvLLMError):
 
 
 class CorruptError(StorageError):
+    pass
+
+
+class TamperedError(CorruptError):
+    pass
+
+
+class LockedError(StorageError):
+    pass
+
+
+class PassphraseError(LockedError):
     pass
 
 

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from .secret import Protection, Secret
+
 Value = None | int | float | str | bytes
 Row = tuple[Value, ...]
 
@@ -44,6 +46,10 @@ class Driver(Protocol):
     @property
     def writable(self) -> bool:
         """False: another tab or process is the writer, or it was opened so. Writes raise ReadOnlyError."""
+
+    @property
+    def protection(self) -> Protection | None:
+        """What opens this database; None if it is not sealed."""
 
     @property
     def durable_ms(self) -> float:
@@ -81,6 +87,21 @@ class Driver(Protocol):
 
     async def export(self) -> bytes:
         """The whole database as one ordinary SQLite file."""
+
+    async def protect(self, secret: Secret) -> None:
+        """Seals the stored database, so that from now on ``secret`` opens it: wholly or not at all.
+
+        ReadOnlyError, StorageError for a database that is sealed already or lasts as long as the driver.
+        """
+
+    async def unprotect(self) -> None:
+        """Stores the sealed database plain: wholly or not at all."""
+
+    async def rekey(self, current: Secret, new: Secret) -> None:
+        """From now on ``new`` opens the sealed database and nothing else does; ``current`` must open it now. No data is written.
+
+        PassphraseError, LockedError: then nothing was changed.
+        """
 
     async def replace(self, image: bytes, check: Callable[["Driver"], None]) -> None:
         """Puts another SQLite file in the place of this one, durably: wholly or not at all.

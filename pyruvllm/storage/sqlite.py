@@ -1,50 +1,58 @@
 """The native driver: the standard library's sqlite3 over one file.
 
 In WAL mode with full synchronisation, so a commit is on disk when it returns, readers never wait for the writer, and a read-only
-open keeps seeing the moment at which it opened, as its indexes in memory do.
+open keeps seeing the moment at which it opened, as its indexes in memory do. A sealed database (``sealedfile``) is in memory while it is
+open, and on disk when ``flush`` returns.
 """
 
+import asyncio
 import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import CorruptError, QuotaError, ReadOnlyError, StorageError
+from ..errors import CorruptError, ReadOnlyError, StorageError
 from .driver import Blobs, Driver, Row, Value
+from .failure import errors, rollback_mode
 from .identity import claim, number
 from .lock import WriterLock, lock_path
+from .pagestore import is_sealed, require_alone, stored_protection
+from .sealedfile import NEW, SealedFile, seal_new, unseal_new
+from .secret import Protection, Secret
 from .transaction import Transactions
 
 IN_MEMORY = ":memory:"
 PAGE_SIZE = 4096  # bytes; the browser's driver has the same, so that a file can go either way
 FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
-KINDS = {
-    sqlite3.SQLITE_READONLY: ReadOnlyError,
-    sqlite3.SQLITE_CORRUPT: CorruptError,
-    sqlite3.SQLITE_NOTADB: CorruptError,
-    sqlite3.SQLITE_FULL: QuotaError,
-}
 
 
 class SqliteDriver:
     """An open database; see ``Driver``. Use ``SqliteDriver.open``."""
 
-    def __init__(self, name: str, connection: sqlite3.Connection, *, writable: bool, lock: WriterLock | None = None):
+    def __init__(
+        self, name: str, connection: sqlite3.Connection, *, writable: bool, path: Path | None = None, lock: WriterLock | None = None
+    ):
         self.name = name
         self.writable = writable
         self._connection = connection
+        self._path = path
         self._lock = lock
+        self._sealed: SealedFile | None = None
+        self._folding: asyncio.Handle | None = None  # a step of shortening the log that waits for its turn
         self._transactions = Transactions(self._connection_execute)
 
     @classmethod
-    async def open(cls, name: str, *, readonly: bool = False) -> "SqliteDriver":
+    async def open(cls, name: str, *, readonly: bool = False, secret: Secret | None = None) -> "SqliteDriver":
         """A bare name lives in the user's data folder, a path stays a path, ":memory:" lasts as long as the driver."""
+        secret = secret or Secret()
         if name == IN_MEMORY:
+            if secret.given:
+                raise StorageError(f"{name!r} is kept in memory only: there is nothing to seal")
             driver = cls(name, sqlite3.connect(IN_MEMORY, isolation_level=None), writable=True)
             claim(driver)
             return driver
@@ -55,32 +63,62 @@ class SqliteDriver:
             why = "open it for writing to make it" if readonly else "and it cannot be made, since the place is not writable or in use"
             raise StorageError(f"there is no database at {path}: {why}")
         try:
-            return cls._opened(name, path, lock if writer else None)
+            if not path.exists() and secret.given:
+                with errors(name):
+                    seal_new(path, new_image(), secret)
+            return cls._opened(name, path, lock if writer else None, secret)
         except BaseException:
             lock.release()
             raise
 
     @classmethod
-    def _opened(cls, name: str, path: Path, lock: WriterLock | None) -> "SqliteDriver":
-        with errors(name):
-            connection = sqlite3.connect(f"{path.as_uri()}?mode={'rwc' if lock else 'ro'}", uri=True, isolation_level=None)
+    def _opened(cls, name: str, path: Path, lock: WriterLock | None, secret: Secret) -> "SqliteDriver":
+        sealed = is_sealed(path)
+        if secret.given and not sealed:
+            raise StorageError(f"{name!r} is not sealed: open it without a passphrase or device key, then protect it; nothing was changed")
+        driver = cls(name, sqlite3.connect(IN_MEMORY), writable=lock is not None, path=path, lock=lock)
+        driver._attach_sealed(secret) if sealed else driver._attach_plain()
+        return driver
+
+    def _attach_plain(self) -> None:
+        """Makes the file at the path, which is or becomes an ordinary SQLite file, the one that is open."""
+        assert self._path is not None
+        with errors(self.name):
+            address = f"{self._path.as_uri()}?mode={'rwc' if self.writable else 'ro'}"
+            self._connection = sqlite3.connect(address, uri=True, isolation_level=None)
         try:
-            driver = cls(name, connection, writable=lock is not None, lock=lock)
-            claim(driver)
-            if lock:
+            claim(self)
+            if self.writable:
                 for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = 1", "secure_delete = 1"):
-                    driver.query(f"PRAGMA {pragma}")
-            elif driver.query("PRAGMA journal_mode") == [("wal",)]:
-                driver.query("BEGIN")  # for as long as the driver is open: what it sees is the moment of its first read, which is next
-                driver.query("SELECT count(*) FROM sqlite_schema")
-            return driver
+                    self.query(f"PRAGMA {pragma}")
+            elif self.query("PRAGMA journal_mode") == [("wal",)]:
+                self.query("BEGIN")  # for as long as the driver is open: what it sees is the moment of its first read, which is next
+                self.query("SELECT count(*) FROM sqlite_schema")
         except BaseException:
-            connection.close()
+            self._connection.close()
+            raise
+
+    def _attach_sealed(self, secret: Secret) -> None:
+        """The same for a sealed file."""
+        assert self._path is not None
+        with errors(self.name):
+            self._sealed = SealedFile(self.name, self._path, secret, writable=self.writable)
+        self._connection = self._sealed.connection
+        try:
+            claim(self)
+            for pragma in ("foreign_keys = 1", "secure_delete = 1", f"query_only = {int(not self.writable)}"):
+                self.query(f"PRAGMA {pragma}")
+        except BaseException:
+            self._sealed.close()
             raise
 
     @property
+    def protection(self) -> Protection | None:
+        return self._sealed.protection if self._sealed else None
+
+    @property
     def durable_ms(self) -> float:
-        return self._transactions.commit_ms
+        return self._sealed.commit_ms if self._sealed else self._transactions.commit_ms
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         return max(0, self._connection_execute(sql, parameters).rowcount)  # -1 for a statement that changes no rows
@@ -106,11 +144,28 @@ class SqliteDriver:
         return self._transactions.level()
 
     async def flush(self) -> None:
-        """Nothing is left to do: each commit was durable when it returned."""
+        """A plain file has nothing left to do: each commit was durable when it returned."""
         self.size()  # a closed driver says so
+        if self._sealed and self.writable:
+            self._fold()  # what the last flush left to do, where nobody gave the event loop a turn since
+            with errors(self.name):
+                self._sealed.commit()
+            if self._sealed.folding:
+                self._folding = asyncio.get_running_loop().call_soon(self._fold)
+
+    def _fold(self) -> None:
+        """A step of shortening the log, after the acknowledgement; what fails here is tried again after the next one."""
+        due, self._folding = self._folding, None
+        if due is not None and self._sealed and not self._transactions.open:
+            due.cancel()
+            with suppress(StorageError), errors(self.name):
+                self._sealed.fold()
 
     async def scrub(self) -> None:
-        if self.writable:
+        if self._sealed and self.writable:
+            with errors(self.name):
+                self._sealed.scrub()
+        elif self.writable:
             self.query("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def size(self) -> int:
@@ -119,6 +174,51 @@ class SqliteDriver:
     async def export(self) -> bytes:
         with errors(self.name):
             return rollback_mode(self._connection.serialize())
+
+    async def protect(self, secret: Secret) -> None:
+        path = self._convertible()
+        if self._sealed:
+            raise StorageError(f"{self.name!r} is sealed already: change its passphrase instead")
+        with errors(self.name):
+            image = rollback_mode(self._connection.serialize())
+            require_alone(self.name, self._connection)
+            try:
+                self._connection.close()
+                seal_new(path, image, secret)
+            except BaseException:
+                self._attach_plain()
+                raise
+        self._attach_sealed(secret)
+
+    async def unprotect(self) -> None:
+        path = self._convertible()
+        if not self._sealed:
+            raise StorageError(f"{self.name!r} is not sealed")
+        with errors(self.name):
+            self._sealed.commit()
+            self._sealed.require_alone()
+            unseal_new(path, self._sealed.image())
+        self._sealed.close()
+        self._sealed = None
+        self._attach_plain()
+
+    async def rekey(self, current: Secret, new: Secret) -> None:
+        self._convertible()
+        if not self._sealed:
+            raise StorageError(f"{self.name!r} is not sealed: there is no key to change")
+        with errors(self.name):
+            self._sealed.rekey(current, new)
+
+    def _convertible(self) -> Path:
+        """The path, where sealing and unsealing can be done."""
+        self.size()  # a closed driver says so
+        if self._path is None:
+            raise StorageError(f"{self.name!r} is kept in memory only: there is nothing to seal")
+        if not self.writable:
+            raise ReadOnlyError(f"{self.name!r} is open read-only here")
+        if self._transactions.open:
+            raise StorageError("a database cannot be sealed or unsealed inside a transaction")
+        return self._path
 
     async def replace(self, image: bytes, check: Callable[[Driver], None]) -> None:
         if not self.writable:
@@ -129,7 +229,11 @@ class SqliteDriver:
             claim(driver)
             check(driver)
             with errors(self.name):
-                driver._connection.backup(self._connection)  # one transaction, durable like any other
+                if self._sealed:
+                    self._connection = self._sealed.replaced(rollback_mode(driver._connection.serialize()))
+                    self._connection.execute("PRAGMA foreign_keys = 1").execute("PRAGMA secure_delete = 1")
+                else:
+                    driver._connection.backup(self._connection)  # one transaction, durable like any other
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Never called: nobody can take this writer's lock."""
@@ -138,13 +242,30 @@ class SqliteDriver:
         """Never called: SQLite does not tell when another process lets go of a file."""
 
     async def close(self) -> None:
-        self._connection.close()
-        if self._lock:
-            self._lock.release()
+        try:
+            if self._sealed:
+                sealed, self._sealed = self._sealed, None
+                with errors(self.name):
+                    try:
+                        if self.writable:
+                            sealed.commit()
+                    finally:
+                        sealed.close()
+        finally:
+            self._connection.close()
+            if self._lock:
+                self._lock.release()
 
     def _connection_execute(self, sql: str, parameters: Sequence[Value] = ()) -> sqlite3.Cursor:
         with errors(self.name):
             return self._connection.execute(sql, parameters)
+
+
+async def protection_of(name: str) -> Protection | None:
+    """What opens the database of that name; None if it is plain or not there."""
+    path = database_path(name)
+    with errors(name):
+        return stored_protection(name, path) if is_sealed(path) else None
 
 
 async def delete(name: str) -> None:
@@ -154,7 +275,7 @@ async def delete(name: str) -> None:
     if path.exists() and not lock.acquire():
         raise ReadOnlyError(f"{path} was not deleted: it is open for writing elsewhere")
     try:
-        for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")), lock_path(path)):
+        for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal", NEW)), lock_path(path)):
             with errors(name):
                 file.unlink(missing_ok=True)
     finally:
@@ -175,6 +296,16 @@ def database_path(name: str) -> Path:
     with errors(name):
         folder.mkdir(parents=True, exist_ok=True)
     return folder.absolute() / f"{name}.db"
+
+
+def new_image() -> bytes:
+    """A SQLite file of one page without any table."""
+    connection = sqlite3.connect(IN_MEMORY)
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    connection.execute("PRAGMA user_version = 0")
+    image = connection.serialize()
+    connection.close()
+    return rollback_mode(image)
 
 
 @contextmanager
@@ -198,20 +329,3 @@ def candidate(name: str, image: bytes) -> Iterator[SqliteDriver]:
             yield driver
         finally:
             driver._connection.close()
-
-
-def rollback_mode(image: bytes) -> bytes:
-    """The image marked as one that needs no write-ahead log beside it (read and write version 1): a single file."""
-    return image[:18] + b"\x01\x01" + image[20:]
-
-
-@contextmanager
-def errors(name: str) -> Iterator[None]:
-    """Whatever SQLite, its binding or the system raises inside becomes one of the StorageErrors."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        kind = KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, StorageError)
-        raise kind(f"{name!r}: {error}") from error
-    except (sqlite3.Warning, OSError, OverflowError, UnicodeError) as error:
-        raise StorageError(f"{name!r}: {error}") from error

@@ -14,6 +14,7 @@ from ..errors import ReadOnlyError, StorageError
 from .driver import Blobs, Driver, Row, Value
 from .identity import claim
 from .rowbytes import pack, unpack, unpack_blobs
+from .secret import Protection, Secret
 from .transaction import Transactions
 
 ROWS_AT_ONCE = 500  # of parameters in one crossing
@@ -30,12 +31,13 @@ class SqljsDriver:
         self._watches: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def open(cls, name: str, *, readonly: bool = False) -> "SqljsDriver":
+    async def open(cls, name: str, *, readonly: bool = False, secret: Secret | None = None) -> "SqljsDriver":
         """The database of that name in this origin's IndexedDB; ":memory:" lasts as long as the driver."""
         if not name.strip():
             raise StorageError(f"{name!r} cannot name a database: give a name such as 'notes'")
         browser: Any = host.current()
-        driver = cls(name, await browser.call(browser.bridge.openDatabase(name, browser.to_js({"readonly": readonly}))))
+        options = {"readonly": readonly, **for_bridge(secret or Secret())}
+        driver = cls(name, await browser.call(browser.bridge.openDatabase(name, browser.to_js(options))))
         try:
             claim(driver)
         except BaseException:
@@ -46,6 +48,10 @@ class SqljsDriver:
     @property
     def writable(self) -> bool:
         return bool(self._database.writable)
+
+    @property
+    def protection(self) -> Protection | None:
+        return from_bridge(self._database.protection)
 
     @property
     def durable_ms(self) -> float:
@@ -87,6 +93,26 @@ class SqljsDriver:
     async def export(self) -> bytes:
         with self._host.errors():
             return self._database.export().to_bytes()
+
+    async def protect(self, secret: Secret) -> None:
+        if self.protection:
+            raise StorageError(f"{self.name!r} is sealed already: change its passphrase instead")
+        self._not_in_a_transaction()
+        await self._host.call(self._database.protect(self._host.to_js(for_bridge(secret))))
+
+    async def unprotect(self) -> None:
+        if not self.protection:
+            raise StorageError(f"{self.name!r} is not sealed")
+        self._not_in_a_transaction()
+        await self._host.call(self._database.protect(None))
+
+    async def rekey(self, current: Secret, new: Secret) -> None:
+        self._not_in_a_transaction()
+        await self._host.call(self._database.rekey(self._host.to_js(for_bridge(current)), self._host.to_js(for_bridge(new))))
+
+    def _not_in_a_transaction(self) -> None:
+        if self._transactions.open:
+            raise StorageError("a database cannot be sealed or unsealed inside a transaction")
 
     async def replace(self, image: bytes, check: Callable[[Driver], None]) -> None:
         if not self.writable:
@@ -131,3 +157,32 @@ async def delete(name: str) -> None:
     """Removes the database and its IndexedDB, whoever has it open: they lose it and are told."""
     browser: Any = host.current()
     await browser.call(browser.bridge.deleteDatabase(name))
+
+
+async def protection_of(name: str) -> Protection | None:
+    """What opens the database of that name; None if it is plain or not there."""
+    browser: Any = host.current()
+    return from_bridge(await browser.call(browser.bridge.protectionOf(name)))
+
+
+async def sealed_file(image: bytes, secret: Secret) -> bytes:
+    """See ``storage.sealed_file``."""
+    browser: Any = host.current()
+    return (await browser.call(browser.bridge.sealedFile(browser.to_js(image), secret.passphrase))).to_bytes()
+
+
+async def open_sealed_file(content: bytes, secret: Secret) -> bytes:
+    """See ``storage.open_sealed_file``."""
+    browser: Any = host.current()
+    return (await browser.call(browser.bridge.openSealedFile(browser.to_js(content), secret.passphrase))).to_bytes()
+
+
+def for_bridge(secret: Secret) -> dict[str, Any]:
+    """A secret as the bridge takes it, which asks whether a field is there."""
+    fields = {"passphrase": secret.passphrase, "deviceKey": secret.device_key}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def from_bridge(found: Any) -> Protection | None:
+    """``found``: null or undefined, which Pyodide gives as None, for none."""
+    return Protection(found.passphrase, found.deviceKey, found.thisDevice) if found else None

@@ -4,15 +4,16 @@ A test class that derives from DriverContract has a fixture ``name``: a database
 """
 
 import math
+import sys
 import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyruvllm.errors import CorruptError, NewerError, ReadOnlyError, StorageError
-from pyruvllm.storage import Migration, check, delete_database, migrate, open_driver
+from pyruvllm.storage import Migration, Secret, check, delete_database, migrate, open_driver
 from pyruvllm.storage.identity import APPLICATION_ID
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -27,6 +28,11 @@ STEPS = (
 )
 
 
+async def opened(name, *, readonly=False):
+    """How the contract opens a database: one that is sealed has another way."""
+    return await open_driver(name, readonly=readonly)
+
+
 def allow(driver):
     """A check that has no objection."""
 
@@ -37,7 +43,7 @@ def refuse(driver):
 
 async def made(name, rows=()):
     """An open database with the table of items and these (id, words)."""
-    driver = await open_driver(name)
+    driver = await opened(name)
     driver.execute(TABLE)
     driver.executemany("INSERT INTO items (id, words) VALUES (?, ?)", rows)
     await driver.flush()
@@ -104,7 +110,7 @@ class DriverContract:
         await driver.close()
 
     async def test_a_row_of_mixed_kinds_in_one_column(self, name):
-        driver = await open_driver(name)
+        driver = await opened(name)
         rows = driver.query("SELECT column1, column2 FROM (VALUES (1, 'a'), (2.5, x'00'), (NULL, ''), ('x', -3))")
         assert rows == [(1, "a"), (2.5, b"\0"), (None, ""), ("x", -3)]
         assert driver.query("SELECT 1 WHERE 0") == []
@@ -170,7 +176,7 @@ class DriverContract:
             raise KeyError
         driver.execute("INSERT INTO items (id, words) VALUES (1000, 'after')")
         await driver.close()
-        driver = await open_driver(name)
+        driver = await opened(name)
         assert words(driver) == {n: "kept" for n in range(100)} | {1000: "after"}
         assert driver.query("PRAGMA integrity_check") == [("ok",)]
         await driver.close()
@@ -216,7 +222,7 @@ class DriverContract:
         await driver.close()  # twice is fine
         with pytest.raises(StorageError):
             driver.query("SELECT 1")
-        driver = await open_driver(name)
+        driver = await opened(name)
         assert driver.writable
         assert words(driver) == {n: "é" * n for n in range(300)}
         assert driver.query("PRAGMA integrity_check") == [("ok",)]
@@ -234,12 +240,12 @@ class DriverContract:
         await delete_database(name)
         await delete_database(name)  # what is not there needs no deleting
         with pytest.raises(StorageError):
-            await open_driver(name, readonly=True)
-        driver = await open_driver(name)
+            await opened(name, readonly=True)
+        driver = await opened(name)
         assert driver.query("SELECT count(*) FROM sqlite_schema") == [(0,)]
         await driver.close()
 
-    @settings(max_examples=20)
+    @settings(max_examples=20, suppress_health_check=[HealthCheck.differing_executors])  # each class brings its own way of opening
     @given(changes=CHANGES)
     async def test_any_sequence_of_changes_reads_back_like_a_dict(self, changes):
         name = f"changes-{uuid.uuid4()}"
@@ -262,12 +268,12 @@ class DriverContract:
                         raise KeyError
                 elif change == "flush":
                     await driver.flush()
-                    reader = await open_driver(name, readonly=True)
+                    reader = await opened(name, readonly=True)
                     assert words(reader) == expected
                     await reader.close()
                 else:
                     await driver.close()
-                    driver = await open_driver(name)
+                    driver = await opened(name)
                 assert words(driver) == expected
         finally:
             await driver.close()
@@ -277,7 +283,7 @@ class DriverContract:
 
     async def test_the_second_open_reads_and_cannot_write(self, name):
         writer = await made(name, [(1, "one")])
-        second = await open_driver(name)
+        second = await opened(name)
         assert (writer.writable, second.writable) == (True, False)
         for attempt in (
             lambda: second.execute("INSERT INTO items (id) VALUES (2)"),
@@ -291,20 +297,20 @@ class DriverContract:
         assert words(second) == {1: "one"}
         await second.close()
         await writer.close()
-        third = await open_driver(name)
+        third = await opened(name)
         assert third.writable
         assert words(third) == {1: "one"}
         await third.close()
 
     async def test_a_reader_keeps_seeing_the_moment_it_opened(self, name):
         writer = await made(name, [(1, "one")])
-        reader = await open_driver(name, readonly=True)
+        reader = await opened(name, readonly=True)
         writer.execute("UPDATE items SET words = 'changed'")
         await writer.flush()
         with reader.transaction():
             assert words(reader) == {1: "one"}
         assert words(reader) == {1: "one"}
-        later = await open_driver(name, readonly=True)
+        later = await opened(name, readonly=True)
         assert words(later) == {1: "changed"}
         for driver in (reader, later, writer):
             await driver.close()
@@ -312,12 +318,12 @@ class DriverContract:
     async def test_reading_what_is_not_there_makes_nothing(self, name):
         for _ in range(2):
             with pytest.raises(StorageError):
-                await open_driver(name, readonly=True)
+                await opened(name, readonly=True)
 
     @pytest.mark.parametrize("name", ["", "  "])
     async def test_a_database_needs_a_name(self, name):
         with pytest.raises(StorageError):
-            await open_driver(name)
+            await opened(name)
 
     async def test_what_was_deleted_is_scrubbed_from_the_file(self, name):
         driver = await made(name, [(n, f"secret {n}") for n in range(300)])
@@ -326,7 +332,7 @@ class DriverContract:
         assert driver.writable and words(driver) == {299: "secret 299"}
         assert (await driver.export()).count(b"secret ") == 1
         await driver.close()
-        driver = await open_driver(name)
+        driver = await opened(name)
         assert words(driver) == {299: "secret 299"}
         await driver.close()
 
@@ -344,7 +350,7 @@ class DriverContract:
         assert len(words(driver)) == 400
         driver.execute("INSERT INTO items (id, words) VALUES (1000, 'new')")
         await driver.close()
-        driver = await open_driver(name)
+        driver = await opened(name)
         assert len(words(driver)) == 401
         assert driver.query("PRAGMA integrity_check") == [("ok",)]
         again = await driver.export()
@@ -362,14 +368,14 @@ class DriverContract:
         driver.execute("INSERT INTO items (id, words) VALUES (2, 'two')")
         assert (await driver.export())[18:20] == b"\1\1"
         await driver.close()
-        driver = await open_driver(name)
+        driver = await opened(name)
         assert words(driver) == {1: "one", 2: "two"}
         await driver.close()
 
     async def test_an_exported_file_is_of_the_moment(self, name):
         driver = await made(name, [(1, "one")])
         driver.execute("UPDATE items SET words = 'two'")  # not flushed
-        other = await open_driver(":memory:")
+        other = await opened(":memory:")
         await other.replace(await driver.export(), allow)
         assert words(other) == {1: "two"}
         await other.close()
@@ -400,7 +406,7 @@ class DriverContract:
             await driver.replace(image, lambda candidate: candidate.execute("DELETE FROM items"))
         assert words(driver) == {1: "kept"}
         await driver.close()
-        driver = await open_driver(name)
+        driver = await opened(name)
         assert words(driver) == {1: "kept"}
         await driver.close()
 
@@ -415,7 +421,7 @@ class DriverContract:
     # migrations
 
     async def test_migrations_are_applied_once_and_recorded(self, name):
-        driver = await open_driver(name)
+        driver = await opened(name)
         assert driver.query("PRAGMA application_id") == [(APPLICATION_ID,)]
         assert migrate(driver, STEPS[:1]) == 1
         assert migrate(driver, STEPS) == 2
@@ -425,7 +431,7 @@ class DriverContract:
         await driver.close()
 
     async def test_a_migration_that_fails_is_undone_and_the_ones_before_stay(self, name):
-        driver = await open_driver(name)
+        driver = await opened(name)
         broken = Migration(2, "broken", ("CREATE TABLE half (x)", "CREATE TABLE items (x)"))
         with pytest.raises(StorageError):
             migrate(driver, (STEPS[0], broken))
@@ -435,12 +441,12 @@ class DriverContract:
         await driver.close()
 
     async def test_a_newer_database_is_reported_and_left_alone(self, name):
-        driver = await open_driver(name)
+        driver = await opened(name)
         migrate(driver, STEPS)
         with pytest.raises(NewerError, match="version 2"):
             migrate(driver, STEPS[:1])
         image = await driver.export()
-        older = await open_driver(":memory:")
+        older = await opened(":memory:")
         migrate(older, STEPS[:1])
         with pytest.raises(NewerError):
             await older.replace(image, lambda candidate: check(candidate, STEPS[:1]))
@@ -450,10 +456,10 @@ class DriverContract:
         await driver.close()
 
     async def test_a_reader_checks_and_does_not_migrate(self, name):
-        driver = await open_driver(name)
+        driver = await opened(name)
         migrate(driver, STEPS[:1])
         await driver.flush()
-        reader = await open_driver(name, readonly=True)
+        reader = await opened(name, readonly=True)
         assert migrate(reader, STEPS[:1]) == 1
         with pytest.raises(ReadOnlyError, match="version 1"):
             migrate(reader, STEPS)
@@ -461,8 +467,23 @@ class DriverContract:
         await driver.close()
 
     async def test_a_version_without_its_record_is_reported(self, name):
-        driver = await open_driver(name)
+        driver = await opened(name)
         driver.execute("PRAGMA user_version = 1")
         with pytest.raises(StorageError):
             migrate(driver, STEPS)
         await driver.close()
+
+
+class SealedDriverContract(DriverContract):
+    """The same over databases that are sealed for this device."""
+
+    test_every_value_comes_back_as_it_went = test_blobs_are_read_in_one_run = None  # of databases in memory, which are never sealed
+
+    @pytest.fixture(autouse=True)
+    def sealed(self, monkeypatch):
+        async def open_sealed(name, *, readonly=False):
+            driver = await open_driver(name, readonly=readonly, secret=Secret(device_key=True) if name != ":memory:" else None)
+            assert (driver.protection is not None) == (name != ":memory:")
+            return driver
+
+        monkeypatch.setattr(sys.modules[__name__], "opened", open_sealed)

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Database, deleteDatabase, openDatabase } from "../src/bridge/database";
-import { connect, idbName, settled } from "../src/bridge/indexeddb";
-import { fresh, integer, row, text } from "./support";
+import { idbName, settled } from "../src/bridge/indexeddb";
+import { alter, everything, fresh, integer, row, stored, text } from "./support";
 
 /** A database with `rows` rows of `bytes` bytes each, flushed. */
 async function filled(name: string, rows: number, bytes: number): Promise<Database> {
@@ -17,25 +17,6 @@ function insert(database: Database, rows: number, bytes: number): void {
   database.run("BEGIN");
   for (let i = 0; i < rows; i++) database.run("INSERT INTO t (body) VALUES (?)", row(new Uint8Array(bytes).fill(i)));
   database.run("COMMIT");
-}
-
-async function stored(name: string, store: string): Promise<[IDBValidKey, any][]> {
-  const idb = (await connect(name, false))!;
-  const objects = idb.transaction(store).objectStore(store);
-  const [keys, values] = await Promise.all([settled(objects.getAllKeys()), settled(objects.getAll())]);
-  idb.close();
-  return keys.map((key, i) => [key, values[i]]);
-}
-
-async function alter(name: string, store: string, change: (objects: IDBObjectStore) => IDBRequest): Promise<void> {
-  const idb = (await connect(name, false))!;
-  await settled(change(idb.transaction(store, "readwrite").objectStore(store)));
-  idb.close();
-}
-
-async function everything(name: string): Promise<string> {
-  const stores = await Promise.all(["meta", "log", "base"].map((store) => stored(name, store)));
-  return JSON.stringify(stores, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value));
 }
 
 test("what was flushed is there after reopening, what was not is not", async () => {
@@ -145,7 +126,7 @@ for (const [what, damage, kind] of [
   ["a lost manifest", (name) => alter(name, "meta", (meta) => meta.delete("manifest")), "CorruptError"],
   ["swapped extents", swapExtents, "CorruptError"],
   ["an older extent put back", (name) => changeHead(name, (head) => ({ ...head, sequence: head.sequence - 1 })), "CorruptError"],
-  ["a newer format", (name) => changeHead(name, (head) => ({ ...head, format: 2 })), "NewerError"],
+  ["a newer format", (name) => changeHead(name, (head) => ({ ...head, format: 3 })), "NewerError"],
 ] as [string, (name: string) => Promise<void>, string][]) {
   test(`${what} is reported as ${kind} and overwrites nothing`, async () => {
     const name = fresh();

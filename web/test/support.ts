@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { configure } from "../src/bridge/assets";
 import { Database } from "../src/bridge/database";
+import { connect, settled } from "../src/bridge/indexeddb";
 import { PackedRows, RowPacker, ValueKind } from "../src/bridge/rows";
 
 configure({ read: (path) => readFile(join("web/node_modules/sql.js/dist", path.replace("wasm/", ""))) }); // tests run at the root
@@ -34,4 +35,25 @@ export function integer(database: Database, sql: string): number {
 /** The one text that a query gives. */
 export function text(database: Database, sql: string): string {
   return new TextDecoder().decode(new PackedRows(database.query(sql)).heap);
+}
+
+/** All that one object store of a database holds. */
+export async function stored(name: string, store: string): Promise<[IDBValidKey, any][]> {
+  const idb = (await connect(name, false))!;
+  const objects = idb.transaction(store).objectStore(store);
+  const [keys, values] = await Promise.all([settled(objects.getAllKeys()), settled(objects.getAll())]);
+  idb.close();
+  return keys.map((key, i) => [key, values[i]]);
+}
+
+export async function alter(name: string, store: string, change: (objects: IDBObjectStore) => IDBRequest): Promise<void> {
+  const idb = (await connect(name, false))!;
+  await settled(change(idb.transaction(store, "readwrite").objectStore(store)));
+  idb.close();
+}
+
+/** All that is stored of a database, as one text to compare. */
+export async function everything(name: string): Promise<string> {
+  const stores = await Promise.all(["meta", "log", "base"].map((store) => stored(name, store)));
+  return JSON.stringify(stores, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value));
 }

@@ -5,7 +5,8 @@ import pytest
 
 from pyruvllm.errors import FencedError, ReadOnlyError
 from pyruvllm.storage import delete_database, open_driver
-from tests.contracts.driver import DriverContract, made, words
+from tests.contracts.driver import DriverContract, SealedDriverContract, made, words
+from tests.contracts.sealing import SealingContract
 
 count = itertools.count()
 
@@ -18,6 +19,14 @@ async def name():
 
 
 class TestSqljs(DriverContract):
+    pass
+
+
+class TestSealedSqljs(SealedDriverContract):
+    pass
+
+
+class TestSealingInTheBrowser(SealingContract):
     pass
 
 

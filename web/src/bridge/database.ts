@@ -5,27 +5,30 @@ import { Connection } from "./connection";
 import { engine, type Engine } from "./engine";
 import { Failure, failed } from "./failure";
 import { remove } from "./indexeddb";
+import type { Protection, Secret } from "./keys";
 import { PAGE, PagedFile } from "./pagedfile";
 import { PageStore } from "./pagestore";
 import { acquire, becomesFree, type Release } from "./writer";
 
 const IN_MEMORY = ":memory:";
 
-export interface OpenOptions {
+export interface OpenOptions extends Secret {
   readonly?: boolean;
 }
 
 /**
  * Opens the database of that name, and makes it unless `readonly`. If another tab or worker holds the writer's lock the
  * result is read-only. ":memory:" lasts as long as the object. Opening an existing database writes nothing.
+ * A passphrase or the device key opens a sealed database, and makes a new one sealed; rejects with LockedError, PassphraseError
+ * and TamperedError.
  */
-export async function openDatabase(name: string, { readonly = false }: OpenOptions = {}): Promise<Database> {
+export async function openDatabase(name: string, { readonly = false, ...secret }: OpenOptions = {}): Promise<Database> {
   if (!globalThis.crypto?.subtle) throw new Failure("StorageError", "this page can keep nothing: that takes a secure origin, https or localhost");
   const sqlite = await engine();
   if (name === IN_MEMORY) return new Database(name, sqlite, emptyFile(sqlite));
   const release = readonly ? undefined : await acquire(name);
   try {
-    return await Database.load(name, sqlite, readonly, release);
+    return await Database.load(name, sqlite, readonly, release, secret);
   } catch (error) {
     release?.();
     throw failed(`opening the database "${name}"`, error);
@@ -68,9 +71,9 @@ export class Database {
     this.released = followed ? becomesFree(name, this.waiting.signal) : Promise.resolve(false);
   }
 
-  static async load(name: string, sqlite: Engine, readonly: boolean, release: Release | undefined): Promise<Database> {
+  static async load(name: string, sqlite: Engine, readonly: boolean, release: Release | undefined, secret: Secret): Promise<Database> {
     let database: Database | undefined;
-    const store = new PageStore(name, () => database?.end(`the database "${name}" was deleted in another tab`));
+    const store = new PageStore(name, () => database?.end(`the database "${name}" was deleted in another tab`), secret);
     try {
       const file = await store.load(release !== undefined);
       if (!file && !release) {
@@ -123,6 +126,23 @@ export class Database {
         } while (store.logged);
       }),
     );
+  }
+
+  /** What opens this database; null if it is not sealed. */
+  get protection(): Protection | null {
+    return this.store?.protection ?? null;
+  }
+
+  /** Seals the stored database, so that `secret` opens it, or with null stores it plain. Wholly or not at all. */
+  async protect(secret: Secret | null): Promise<void> {
+    const store = this.writableStore();
+    await this.inTurn(() => this.guarded(() => store.protect(this.connection.file, secret)));
+  }
+
+  /** From now on `next` opens the sealed database and nothing else does; `current` must open it now. No data is written. */
+  async rekey(current: Secret, next: Secret): Promise<void> {
+    const store = this.writableStore();
+    await this.inTurn(() => this.guarded(() => store.rekey(current, next)));
   }
 
   /** The whole database as one ordinary SQLite file. */
@@ -223,6 +243,14 @@ export class Database {
     this.end(null);
     this.store?.close();
     this.connection.close();
+    if (this.protection) this.connection.file.wipe();
+  }
+
+  private writableStore(): PageStore {
+    this.assertUsable();
+    if (!this.store) throw new Failure("StorageError", `"${this.name}" is kept in memory only: there is nothing to seal`);
+    if (!this.writable) throw new Failure("ReadOnlyError", `the database "${this.name}" is open read-only here`);
+    return this.store;
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -2,6 +2,7 @@
 
 export type Kind =
   | ("StorageError" | "CorruptError" | "NewerError" | "ReadOnlyError" | "FencedError" | "QuotaError")
+  | ("LockedError" | "PassphraseError" | "TamperedError")
   | ("OfflineError" | "UnreachableError" | "RefusedError" | "TruncatedError");
 
 export class Failure extends Error {

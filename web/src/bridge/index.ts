@@ -4,9 +4,12 @@ import { configure, asset } from "./assets";
 import { openDatabase, deleteDatabase } from "./database";
 import { openBlob, openFiles } from "./files";
 import { createSession } from "./onnx";
+import { protectionOf } from "./pagestore";
 import { openRequest } from "./request";
+import { openSealedFile, sealedFile } from "./sealedfile";
 
-export const bridge = { configure, asset, openDatabase, deleteDatabase, createSession, openFiles, openBlob, openRequest };
+const storage = { openDatabase, deleteDatabase, protectionOf, sealedFile, openSealedFile };
+export const bridge = { configure, asset, ...storage, createSession, openFiles, openBlob, openRequest };
 export type Bridge = typeof bridge;
 
 declare global {

@@ -105,6 +105,13 @@ export class PagedFile {
     return bytes;
   }
 
+  /** Overwrites the contents, which nobody may use any more. */
+  wipe(): void {
+    for (const extent of this.extents) extent?.fill(0);
+    this.extents.length = this.size = 0;
+    this.dirty.clear();
+  }
+
   private read(start: number, end: number): Uint8Array {
     const [extent, offset] = place(start);
     const count = end - start;

@@ -1,0 +1,172 @@
+// What is stored of a memory, read in one moment, and the file that it means. Every record is checked on the way, so that a
+// damaged, swapped, missing or outdated one is found before anything is made of it.
+import { Failure } from "./failure";
+import { completed } from "./indexeddb";
+import { Keys, type DeviceKey, type Secret } from "./keys";
+import { EXTENT, PAGE, PagedFile } from "./pagedfile";
+import { RecordKind, plainRecords, type Label, type Records } from "./records";
+
+export const PLAIN = 1; // formats of the head
+export const SEALED = 2;
+export const LOG_HEADER = 8; // bytes: pages in this record, records in this commit (uint32 each)
+const RECORDS_PER_READ = 64;
+const EXTENTS_PER_READ = 16; // 4 MB
+const AT_ONCE = 8; // records between which checking goes round; all at once would hold a large file three times
+
+/** What decides which commit is the last one. Written in each commit. `format`, `epoch` and `sequence` are read before unsealing. */
+export interface Head {
+  format: number;
+  epoch: number; // counts writers
+  sequence: number; // counts commits
+  body: Uint8Array; // sealed HeadBody, as JSON
+}
+export interface HeadBody {
+  size: number; // of the file, bytes
+  manifest: number; // which manifest belongs to it; 0 for none
+  logFrom: number; // first sequence that is needed from the log
+  keys?: number; // of a sealed memory: which keys record belongs to it
+}
+/** Everything read in one transaction, so of one moment. */
+export interface Stored {
+  head: Head | undefined;
+  manifest: unknown;
+  keys: unknown; // undefined in a plain memory
+  device: DeviceKey | undefined;
+  extents: Map<number, unknown>;
+  log: { sequence: number; part: number; record: unknown }[];
+}
+/** Where the store stands with what it has on disk. */
+export interface Position {
+  epoch: number;
+  sequence: number;
+  size: number;
+  manifest: number;
+  logFrom: number;
+  generations: number[]; // by extent: the commit whose state the base has; 0 where the base has none
+  firstLogged: Map<number, number>; // by extent: the first commit that only the log has, oldest first
+  logBytes: Map<number, number>; // by commit
+}
+
+export function atTheStart(): Position {
+  return { epoch: 0, sequence: 0, size: 0, manifest: 0, logFrom: 1, generations: [], firstLogged: new Map(), logBytes: new Map() };
+}
+
+/** Opens the keys of what is stored; undefined for a plain memory. Rejects where `secret` does not fit. */
+export async function unlocked(name: string, { head, keys, device }: Stored, secret: Secret): Promise<Keys | undefined> {
+  if (head && head.format > SEALED) {
+    throw new Failure("NewerError", `the database "${name}" has format ${head.format}, this version reads up to ${SEALED}; nothing was changed`);
+  }
+  if (head && head.format !== PLAIN && head.format !== SEALED) throw damaged(`its head has format ${head.format}`);
+  const wanted = secret.passphrase !== undefined || secret.deviceKey === true;
+  if (keys === undefined && (!head || head.format === PLAIN)) {
+    if (head && wanted) throw new Failure("StorageError", `"${name}" is not sealed: open it without a passphrase or device key, then protect it`);
+    return undefined;
+  }
+  if (!head || head.format !== SEALED || keys === undefined) throw tampered("its keys and its head do not belong together");
+  return Keys.opened(name, keys, device, secret);
+}
+
+/** The file that is stored and the position that belongs to it; undefined if nothing was ever committed. */
+export async function decoded(stored: Stored, keys: Keys | undefined): Promise<{ file: PagedFile; position: Position } | undefined> {
+  const { head, manifest, extents, log } = stored;
+  if (!head) {
+    if (extents.size || log.length) throw damaged("its head is missing");
+    return undefined;
+  }
+  const records = keys?.records ?? plainRecords;
+  const { epoch, sequence } = head;
+  const body: HeadBody = JSON.parse(new TextDecoder().decode(await records.unseal([RecordKind.Head, epoch, sequence], head.body)));
+  if (keys && body.keys !== keys.generation) throw tampered("its keys are not those of its last commit");
+  const position: Position = { ...atTheStart(), epoch, sequence, size: body.size, manifest: body.manifest, logFrom: body.logFrom };
+  if (position.manifest) {
+    const bytes = (await records.unseal([RecordKind.Manifest, position.manifest, 0], manifest)).slice();
+    position.generations = [...new Float64Array(bytes.buffer)];
+  }
+  const based = position.generations.flatMap((generation, extent) => (generation ? [[extent, generation] as const] : []));
+  const base = await inTurns(based, async ([extent, generation]) => {
+    const record = extents.get(extent);
+    extents.delete(extent);
+    return [extent, await records.unseal([RecordKind.Extent, extent, generation], record)] as [number, Uint8Array];
+  });
+  const file = PagedFile.loaded(body.size, base);
+  await replay(file, position, log, records);
+  return { file, position };
+}
+
+/** Puts the logged pages over the base. Every record from `logFrom` to the last commit must be there. */
+async function replay(file: PagedFile, position: Position, log: Stored["log"], records: Records): Promise<void> {
+  const bodies = await inTurns(log, ({ sequence, part, record }) => records.unseal([RecordKind.Log, sequence, part] as Label, record));
+  let expected = position.logFrom;
+  let part = 0;
+  log.forEach((entry, i) => {
+    if (entry.sequence !== expected || entry.part !== part) throw damaged(`its log lacks record ${expected}/${part}`);
+    const body = bodies[i]!;
+    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+    const count = view.getUint32(0);
+    position.logBytes.set(expected, (position.logBytes.get(expected) ?? 0) + body.length);
+    for (let n = 0; n < count; n++) {
+      const page = view.getUint32(LOG_HEADER + 4 * n);
+      const extent = Math.floor((page * PAGE) / EXTENT);
+      if (expected <= (position.generations[extent] ?? 0)) continue; // the base has it already
+      const start = LOG_HEADER + 4 * count + n * PAGE;
+      file.extent(extent).set(body.subarray(start, start + PAGE), page * PAGE - extent * EXTENT);
+      if (!position.firstLogged.has(extent)) position.firstLogged.set(extent, expected);
+    }
+    part++;
+    if (part === view.getUint32(4)) {
+      expected++;
+      part = 0;
+    }
+  });
+  if (expected !== position.sequence + 1) throw damaged(`its log ends before record ${expected}/${part} of commit ${position.sequence}`);
+}
+
+/** Does `work` for all, a few at a time, and keeps their order. */
+export async function inTurns<Item, Result>(items: readonly Item[], work: (item: Item, place: number) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = new Array(items.length);
+  let next = 0;
+  const worker = async () => {
+    while (next < items.length) {
+      const place = next++;
+      results[place] = await work(items[place]!, place);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return results;
+}
+
+export function damaged(how: string): Failure {
+  return new Failure("CorruptError", `the stored database is damaged: ${how}; nothing was overwritten`);
+}
+
+function tampered(how: string): Failure {
+  return new Failure("TamperedError", `the stored database was altered: ${how}; nothing was overwritten`);
+}
+
+/** Everything that is stored, in one readonly transaction: no commit of a writer falls between its parts. */
+export async function read(idb: IDBDatabase): Promise<Stored> {
+  const transaction = idb.transaction(["meta", "log", "base"], "readonly");
+  const done = completed(transaction);
+  const meta = transaction.objectStore("meta");
+  const stored: Stored = { head: undefined, manifest: undefined, keys: undefined, device: undefined, extents: new Map(), log: [] };
+  for (const name of ["head", "manifest", "keys", "device"] as const) {
+    const one = meta.get(name);
+    one.onsuccess = () => (stored[name] = one.result);
+  }
+  readAll<number>(transaction.objectStore("base"), EXTENTS_PER_READ, (key, value) => stored.extents.set(key, value));
+  readAll<[number, number]>(transaction.objectStore("log"), RECORDS_PER_READ, ([sequence, part], record) => stored.log.push({ sequence, part, record }));
+  await done;
+  return stored;
+}
+
+/** Reads a store in key order, `count` values a request. */
+function readAll<Key extends IDBValidKey>(store: IDBObjectStore, count: number, take: (key: Key, value: unknown) => void): void {
+  const keys = store.getAllKeys();
+  keys.onsuccess = () => {
+    for (let start = 0; start < keys.result.length; start += count) {
+      const some = keys.result.slice(start, start + count) as Key[];
+      const values = store.getAll(IDBKeyRange.bound(some[0], some.at(-1)));
+      values.onsuccess = () => some.forEach((key, i) => take(key, values.result[i]));
+    }
+  };
+}
