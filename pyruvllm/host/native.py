@@ -12,6 +12,7 @@ from ..errors import HostError, ModelError
 from .base import Progress
 
 READ_BYTES = 1 << 20  # per progress report
+NONCE_BYTES = 12  # of AES-GCM
 
 
 class NativeHost:
@@ -55,6 +56,19 @@ class NativeHost:
             return False
         return True
 
+    async def seal(self, key: bytes, plain: bytes, bound: bytes = b"") -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + aes_gcm(key).encrypt(nonce, plain, bound)
+
+    async def unseal(self, key: bytes, sealed: bytes, bound: bytes = b"") -> bytes | None:
+        cipher = aes_gcm(key)
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError):  # ValueError: too short for a nonce
+            return None
+
     def memory_bytes(self) -> int | None:
         """Resident bytes of this process; None where the system has no /proc."""
         try:
@@ -82,6 +96,14 @@ class NativeOnnxSession:
         """In a thread, so that the event loop goes on."""
         values = await asyncio.to_thread(self._session.run, self._outputs, feeds)
         return dict(zip(self._outputs, values, strict=True))
+
+
+def aes_gcm(key: bytes) -> Any:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError as error:
+        raise HostError("encryption needs the package cryptography: pip install 'pyruvllm[native]'") from error
+    return AESGCM(key)
 
 
 def read(file: Path, progress: Progress | None) -> bytes:
