@@ -34,7 +34,9 @@
     └── MemoryStoreError
         ├── NotFoundError      no such record                                      (also a KeyError)
         ├── DuplicateError     an id that is taken                                 (also a ValueError)
-        └── FilterError        a filter that does not parse or has the wrong type  (also a ValueError)
+        ├── FilterError        a filter that does not parse or has the wrong type  (also a ValueError)
+        ├── HeldError          what is to go is on legal hold; ``entries`` names it
+        └── ArchiveError       a file that is no sound archive of the witness log
 
 A message names the value that was wrong, what would be right, and what was kept.
 """
@@ -180,4 +182,14 @@ class DuplicateError(MemoryStoreError, ValueError):
 
 
 class FilterError(MemoryStoreError, ValueError):
+    pass
+
+
+class HeldError(MemoryStoreError):
+    def __init__(self, message: str, entries: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.entries = entries  # ids
+
+
+class ArchiveError(MemoryStoreError):
     pass

@@ -50,7 +50,9 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     try:
         embedder = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
         kernels = await open_registry(driver, config.clock)
-        return RuvLLM(await _memory(driver, embedder, config, kernels, lambda done, total: step("memory", done, total)), kernels)
+        llm = RuvLLM(await _memory(driver, embedder, config, kernels, lambda done, total: step("memory", done, total)), kernels)
+        await llm.witness.retain_if_due()
+        return llm
     except BaseException:
         await driver.close()
         raise
@@ -157,13 +159,15 @@ class RuvLLM:
             progress=progress,
         )
 
-    async def forget(self, *, document: str | None = None, session: str | None = None, user: str | None = None) -> Forgotten:
+    async def forget(
+        self, *, document: str | None = None, session: str | None = None, user: str | None = None, despite_hold: bool = False
+    ) -> Forgotten:
         """Removes a document, a session, or all of a user, and says how much of what; see ``memory.forgetting``.
 
-        On return it is gone from the stored database as well, and was searched for in vain. NotFoundError.
+        On return it is gone from the stored database as well, and was searched for in vain. NotFoundError, HeldError.
         """
         await self.witness.flush()
-        return await self.forgetting.forget(document=document, session=session, user=user)
+        return await self.forgetting.forget(document=document, session=session, user=user, despite_hold=despite_hold)
 
     async def feedback(self, id: str, quality: float) -> None:
         """How good the answer with that witness id was, 0 (useless) to 1 (right). Durable on return."""
@@ -210,6 +214,7 @@ class RuvLLM:
         """Returns when every answer given so far, with its witness entry, survives a crash."""
         await self.witness.flush()
         await self.memory.flush()
+        await self.witness.retain_if_due()
 
     async def close(self) -> None:
         await self.models.unload()

@@ -47,6 +47,15 @@ class Host(Protocol):
     def device(self) -> Device:
         """What this machine has room for."""
 
+    async def seal(self, key: bytes, plain: bytes, bound: bytes = b"") -> bytes:
+        """AES-256-GCM: a random nonce (12 bytes), the ciphertext and its tag (16), which holds for ``bound`` too. ``key``: 32 bytes.
+
+        Browser: WebCrypto. Native: the package cryptography. HostError where this host has neither.
+        """
+
+    async def unseal(self, key: bytes, sealed: bytes, bound: bytes = b"") -> bytes | None:
+        """What was sealed with that key and ``bound``; None if it was with others, or was altered. HostError."""
+
     def memory_bytes(self) -> int | None:
         """Memory held by this process or by the interpreter's heap; None where the host does not tell."""
 

@@ -5,6 +5,7 @@ values go over with ``to_js``, come back with ``to_py``, promises are awaited wi
 ``errors()``, so that a JavaScript error always arrives as one of this package's errors.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from ..errors import HostError, ModelError, RuvLLMError
 from .base import Progress
 from .browser_files import BridgeAnswer, BridgeFile, BridgeFiles
 from .files import Device
+
+NONCE_BYTES = 12  # of AES-GCM
 
 # The smallest modules that need a feature: one function whose body is, in WAT, what stands beside it.
 _HEAD = b"\0asm\1\0\0\0\1\4\1`\0\0\3\2\1\0\n"
@@ -106,6 +109,28 @@ class BrowserHost:
         told = getattr(getattr(js, "navigator", None), "deviceMemory", None)  # GB, in Chromium only
         return Device(int(told * (1 << 30)) if told else None, self.memory_bytes(), 4 << 30)
 
+    async def seal(self, key: bytes, plain: bytes, bound: bytes = b"") -> bytes:
+        subtle, nonce = subtle_crypto(), os.urandom(NONCE_BYTES)
+        with self.errors():
+            cipher = await subtle.encrypt(self._aes_gcm(nonce, bound), await self._aes_key(key, "encrypt"), self.to_js(plain))
+            return nonce + cipher.to_bytes()
+
+    async def unseal(self, key: bytes, sealed: bytes, bound: bytes = b"") -> bytes | None:
+        subtle = subtle_crypto()
+        with self.errors():
+            secret = await self._aes_key(key, "decrypt")
+            nonce, cipher = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+            try:
+                return (await subtle.decrypt(self._aes_gcm(nonce, bound), secret, self.to_js(cipher))).to_bytes()
+            except JsException:  # OperationError: the tag does not fit
+                return None
+
+    def _aes_gcm(self, nonce: bytes, bound: bytes) -> Any:
+        return self.to_js({"name": "AES-GCM", "iv": nonce, "additionalData": bound})
+
+    async def _aes_key(self, key: bytes, use: str) -> Any:
+        return await js.crypto.subtle.importKey("raw", self.to_js(key), "AES-GCM", False, self.to_js([use]))
+
     def memory_bytes(self) -> int | None:
         """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""
         return pyodide_js._module.HEAPU8.byteLength
@@ -137,6 +162,14 @@ class BrowserOnnxSession:
         tensors = self._host.to_js({name: {"data": self._host.to_js(array), "shape": list(array.shape)} for name, array in feeds.items()})
         results = await self._host.call(self._session.run(tensors))
         return {name: np.asarray(tensor.data.to_py()).reshape(tensor.shape.to_py()) for name, tensor in results.object_entries()}
+
+
+def subtle_crypto() -> Any:
+    """WebCrypto. HostError where there is none, as in pages that came over plain HTTP."""
+    subtle = getattr(getattr(js, "crypto", None), "subtle", None)
+    if subtle is None:
+        raise HostError("encryption needs WebCrypto, which this page does not have: serve it over HTTPS or from localhost")
+    return subtle
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from .files import Device
 from .native_files import FolderFile, FolderFiles, NativeAnswer, request
 
 READ_BYTES = 1 << 20  # per progress report
+NONCE_BYTES = 12  # of AES-GCM
 
 
 class NativeHost:
@@ -80,6 +81,19 @@ class NativeHost:
             memory = None
         return Device(memory, None, 4 << 30)  # the memory of the kernels is one of 32-bit addresses
 
+    async def seal(self, key: bytes, plain: bytes, bound: bytes = b"") -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + aes_gcm(key).encrypt(nonce, plain, bound)
+
+    async def unseal(self, key: bytes, sealed: bytes, bound: bytes = b"") -> bytes | None:
+        cipher = aes_gcm(key)
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError):  # ValueError: too short for a nonce
+            return None
+
     def memory_bytes(self) -> int | None:
         """Resident bytes of this process; None where the system has no /proc."""
         try:
@@ -107,6 +121,14 @@ class NativeOnnxSession:
         """In a thread, so that the event loop goes on."""
         values = await asyncio.to_thread(self._session.run, self._outputs, feeds)
         return dict(zip(self._outputs, values, strict=True))
+
+
+def aes_gcm(key: bytes) -> Any:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError as error:
+        raise HostError("encryption needs the package cryptography: pip install 'pyruvllm[native]'") from error
+    return AESGCM(key)
 
 
 def read(file: Path, progress: Progress | None) -> bytes:

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..config import CODECS
 from ..errors import ConfigError, NotFoundError
+from .audit.chain import REEMBEDDED, Chain
+from .audit.entry import COLLECTION as WITNESS
 from .collection import Collection
 
 if TYPE_CHECKING:
@@ -138,10 +140,14 @@ async def reembed(memory: "UnifiedMemory", name: str, progress: Progress | None 
         await asyncio.sleep(0)
     vectors = [(number, made[number][1]) for number, _ in texts]
     with memory.driver.transaction():
+        chain = Chain(memory.driver, memory.clock)
+        witnessed = chain.sound() if name == WITNESS else []  # what is not as it was recorded must not come to look as if it were
         memory.saved.drop(name)
         memory.records.drop_vectors(name)
         memory.records.write_vectors(vectors)
         memory.driver.execute("UPDATE collections SET space = ?, dimension = ? WHERE name = ?", [space.key, space.dimension, name])
+        if witnessed:
+            chain.append(REEMBEDDED, witnessed)
     memory.reload_collection(name)
     await memory.flush()
     return len(vectors)

@@ -117,22 +117,70 @@ KERNEL_TABLES = (
     )""",
 )
 
-# What the roles of ADR-002 need beyond their first columns. ``hold`` is why an entry may not be removed, ``salt`` makes the digest of an
-# entry that was removed say nothing about it. The chain has one row per event of the witness log and none is ever removed.
-ROLE_TABLES = (
-    "ALTER TABLE sessions ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE witness ADD COLUMN salt BLOB",
+# The witness log's chain has one row per event, and none is ever changed or removed; see ``memory.audit.chain``. ``salt`` makes the digest
+# of an entry that was removed say nothing about it, ``hold`` is why an entry may not be removed. Archived entries are sealed in files;
+# their keys are here, one for each session in each archive, so that forgetting is to destroy a key; see ``memory.audit.archive``.
+AUDIT_TABLES = (
+    "ALTER TABLE witness ADD COLUMN user_id TEXT",
     "ALTER TABLE witness ADD COLUMN hold TEXT",
+    "ALTER TABLE witness ADD COLUMN salt BLOB",
     "CREATE INDEX witness_by_model ON witness (model, timestamp)",
+    "CREATE INDEX witness_by_user ON witness (user_id) WHERE user_id IS NOT NULL",
+    "CREATE INDEX witness_by_hold ON witness (timestamp) WHERE hold IS NOT NULL",
+    """CREATE TRIGGER witness_held BEFORE DELETE ON records WHEN old.collection = 'witness'
+        AND (SELECT hold FROM witness WHERE number = old.number) IS NOT NULL BEGIN
+        SELECT RAISE(ABORT, 'the witness entry is on legal hold: release it first');
+    END""",
     """CREATE TABLE witness_chain (
         ordinal INTEGER PRIMARY KEY,
         number INTEGER NOT NULL,
-        event TEXT NOT NULL CHECK (event IN ('recorded', 'rated', 'forgotten', 'expired')),
+        event TEXT NOT NULL,
         happened_at INTEGER NOT NULL,
         digest BLOB NOT NULL,
         hash BLOB NOT NULL
     )""",
-    "CREATE INDEX witness_chain_by_entry ON witness_chain (number, event)",
+    "CREATE INDEX witness_chain_by_entry ON witness_chain (number, ordinal)",
+    *(
+        f"""CREATE TRIGGER witness_chain_no_{verb.lower()} BEFORE {verb} ON witness_chain BEGIN
+        SELECT RAISE(ABORT, 'the chain of the witness log is append-only');
+    END"""
+        for verb in ("UPDATE", "DELETE")
+    ),
+    """CREATE TABLE witness_archives (
+        id TEXT PRIMARY KEY,
+        made_at INTEGER NOT NULL,
+        entries INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        chained INTEGER NOT NULL
+    )""",
+    """CREATE TABLE witness_keys (
+        id TEXT PRIMARY KEY,
+        archive TEXT NOT NULL,
+        session TEXT NOT NULL,
+        user_id TEXT,
+        key BLOB NOT NULL
+    )""",
+    "CREATE INDEX witness_keys_by_session ON witness_keys (session)",
+    "CREATE INDEX witness_keys_by_user ON witness_keys (user_id) WHERE user_id IS NOT NULL",
+    """CREATE TABLE witness_archived (
+        archive TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        key TEXT NOT NULL,
+        PRIMARY KEY (archive, number)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX witness_archived_by_id ON witness_archived (id)",
+    "CREATE INDEX witness_archived_by_key ON witness_archived (key)",
+    """CREATE TABLE witness_retention (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        max_age_ms INTEGER,
+        max_entries INTEGER
+    )""",
+)
+
+# What the roles of ADR-002 need beyond their first columns.
+ROLE_TABLES = (
+    "ALTER TABLE sessions ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
     """CREATE TABLE patterns (
         number INTEGER PRIMARY KEY,
         kind TEXT NOT NULL,

@@ -1,0 +1,110 @@
+"""A witness entry, and how it lies in the tables: a record whose metadata holds it, with typed columns taken from there."""
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError
+from ...types import ErrorInfo, Generated, Latency, RoutingDecision
+from ..columns import checked_text, checked_vector, cleaned_text, from_blob
+
+COLLECTION = "witness"
+
+# A batch crosses into the database faster the fewer values it has: typed columns are taken from the metadata there, not sent again.
+COLUMNS = {
+    **{name: name for name in ("timestamp", "session", "model", "quality", "hold")},
+    "user_id": "user",
+    **{name: f"routing.{name}" for name in ("context_size", "temperature", "top_p", "confidence", "policy", "model_probs")},
+    **{name: f"latency.{name}" for name in (field.name for field in fields(Latency))},
+    **{"error_kind": "error.kind", "error_message": "error.message"},
+}
+SELECT = """SELECT r.id, r.text, r.metadata, v.embedding, w.response_embedding
+    FROM witness AS w JOIN records AS r ON r.number = w.number LEFT JOIN vectors AS v ON v.number = w.number"""
+
+
+@dataclass(frozen=True, eq=False)
+class WitnessEntry:
+    """One request. Vectors are (768,) float32 of unit length; without ``query_embedding`` the entry is found by its words only."""
+
+    request_id: str
+    session_id: str
+    query: str
+    routing_decision: RoutingDecision
+    model_used: str
+    latency: Latency = field(default_factory=Latency)
+    context_doc_ids: tuple[str, ...] = ()
+    query_embedding: np.ndarray | None = None
+    response_embedding: np.ndarray | None = None
+    quality_score: float | None = None  # 0 ... 1; None: nobody said
+    timestamp: int = 0  # UTC milliseconds; 0: when it is recorded
+    error: ErrorInfo | None = None
+    generated: Generated | None = None  # where a language model answered
+    user_id: str | None = None  # None: that of the session, if it has one when the entry is written
+    hold: str | None = None  # why it may not be removed; None: it may
+
+    def __post_init__(self) -> None:
+        for name in ("request_id", "session_id", "model_used"):
+            checked_text(getattr(self, name), name)
+        for name in ("user_id", "hold"):
+            if getattr(self, name) is not None:
+                checked_text(getattr(self, name), name)
+        object.__setattr__(self, "query", cleaned_text(self.query, "query"))  # whatever was asked, it was asked
+        if self.error is not None:
+            object.__setattr__(self, "error", ErrorInfo(self.error.kind, cleaned_text(self.error.message, "an error's message")))
+        object.__setattr__(self, "query_embedding", checked_vector(self.query_embedding, "query_embedding"))
+        object.__setattr__(self, "response_embedding", checked_vector(self.response_embedding, "response_embedding"))
+        object.__setattr__(self, "quality_score", quality(self.quality_score))
+
+
+def metadata_of(entry: WitnessEntry) -> dict[str, Any]:
+    """All of an entry but its id, its query and its vectors."""
+    routing = entry.routing_decision
+    return {
+        "session": entry.session_id,
+        "user": entry.user_id,
+        "model": entry.model_used,
+        "quality": entry.quality_score,
+        "timestamp": entry.timestamp,
+        "routing": {**vars(routing), "model_probs": list(routing.model_probs)},
+        "latency": dict(vars(entry.latency)),
+        "context_ids": list(entry.context_doc_ids),
+        "error": None if entry.error is None else dict(vars(entry.error)),
+        "hold": entry.hold,
+        **({"generated": dict(vars(entry.generated))} if entry.generated else {}),
+    }
+
+
+def entry_of(row: Any) -> WitnessEntry:
+    """The entry in a row of ``SELECT``."""
+    id, query, metadata, embedding, response = row
+    kept = json.loads(metadata)
+    routing, error = kept["routing"], kept["error"]
+    return WitnessEntry(
+        request_id=id,
+        session_id=kept["session"],
+        query=query,
+        routing_decision=RoutingDecision(**{**routing, "model_probs": tuple(routing["model_probs"])}),
+        model_used=kept["model"],
+        latency=Latency(**kept["latency"]),
+        context_doc_ids=tuple(kept["context_ids"]),
+        query_embedding=from_blob(embedding, "<f2"),
+        response_embedding=from_blob(response, "<f2"),
+        quality_score=kept["quality"],
+        timestamp=kept["timestamp"],
+        error=None if error is None else ErrorInfo(**error),
+        generated=Generated(**kept["generated"]) if "generated" in kept else None,
+        user_id=kept.get("user"),  # entries from before the chain have neither
+        hold=kept.get("hold"),
+    )
+
+
+def quality(value: Any) -> float | None:
+    """A quality as a float, or None. ConfigError."""
+    if value is None:
+        return None
+    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise ConfigError(f"quality is {value!r}; a number between 0 and 1 would be right")
+    return float(value)
