@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import CacheError, ConfigError, PoolFullError
+from ..errors import CacheError, ConfigError
 from ..kernels.registry import KernelRegistry
 from .layout import PAGE, Form, Layout
 from .pages import Page, PageStore, chained
