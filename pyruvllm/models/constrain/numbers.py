@@ -86,7 +86,7 @@ def _tail(grammar: Grammar, tail: str, whole: bool, larger: bool, equal: bool) -
     if equal and tail:
         found.append(grammar.seq(grammar.literal(tail.encode()), zeros))
     if larger:
-        after = grammar.seq(grammar.many(grammar.literal(b"0"), 0, most - len(tail) - 1), grammar.span(ZERO + 1, NINE), any_after(most - 1))
+        after = grammar.seq(grammar.many(grammar.literal(b"0"), 0, most - len(tail) - 1), grammar.span(ZERO + 1, NINE), any_after(1))
         found.append(grammar.seq(grammar.literal(tail.encode()), after))
     dotted = [grammar.seq(grammar.literal(b"."), each) for each in found]
     if equal and not tail:

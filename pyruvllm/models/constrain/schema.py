@@ -121,7 +121,7 @@ class _Compiler:
                 self._refuse(at, f"{key} is {value!r}; a list of values would be right")
             fitting = [each for each in values if kinds is None or any(_is(each, kind) for kind in kinds)]
             try:
-                return grammar.alt(*(self._literal(each) for each in fitting))
+                return grammar.alt(*(self._constant(each) for each in fitting))
             except (TypeError, ValueError):
                 self._refuse(at, f"{key} {value!r} is no JSON")
         if key == "$ref":
@@ -286,6 +286,18 @@ class _Compiler:
         taken = grammar.alt(*(grammar.literal(json.dumps(name, ensure_ascii=False)[1:-1].encode()) for name in names))
         letters = grammar.many(character(grammar, [(0, TOP)], self._ascii))
         return grammar.seq(quote, grammar.both(letters, grammar.no(taken)), quote)
+
+    def _constant(self, value: Any) -> Node:
+        grammar = self._grammar
+        if not isinstance(value, dict | list):
+            return self._literal(value)
+        if isinstance(value, dict):
+            parts = [self._pair(self._literal(name), self._constant(each)) for name, each in value.items()]
+        else:
+            parts = [self._constant(each) for each in value]
+        inner = [each for part in parts for each in (self._comma, part)][1:]
+        begin, end = (b"{", b"}") if isinstance(value, dict) else (b"[", b"]")
+        return grammar.seq(grammar.literal(begin), *inner, grammar.literal(end))
 
     def _literal(self, value: Any) -> Node:
         return self._grammar.literal(json.dumps(value, ensure_ascii=self._ascii, allow_nan=False).encode())
