@@ -9,14 +9,14 @@
 Fields and their meaning: OpenAI's API reference for chat completions. What is asked for and cannot be done is refused, not passed over.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 from .config import Clock
 from .errors import ConfigError
-from .models.generate import Generation
-from .models.language import LanguageModel
+from .models.dialogue import Dialogue
+from .models.generate import Generation, TokenScore
 from .models.sampling import Sampling
 
 FINISHES = {"stop": "stop", "length": "length", "context": "length", "cancelled": "stop"}
@@ -62,6 +62,12 @@ class ChunkChoice:
     delta: Delta
     finish_reason: str | None = None
     index: int = 0
+    logprobs: Logprobs | None = None
+
+
+@dataclass(frozen=True)
+class PromptTokensDetails:
+    cached_tokens: int  # that were not read again
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class CompletionUsage:
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails = field(default_factory=lambda: PromptTokensDetails(0))
 
 
 @dataclass(frozen=True)
@@ -92,12 +99,12 @@ class ChatCompletionChunk:
 
 
 class Chat:
-    def __init__(self, model: LanguageModel, clock: Clock | None = None) -> None:
+    def __init__(self, model: Dialogue, clock: Clock | None = None) -> None:
         self.completions = Completions(model, clock or Clock())
 
 
 class Completions:
-    def __init__(self, model: LanguageModel, clock: Clock) -> None:
+    def __init__(self, model: Dialogue, clock: Clock) -> None:
         self._model, self._clock = model, clock
 
     @overload
@@ -125,14 +132,23 @@ class Completions:
         n: int = 1,
         logprobs: bool = False,
         top_logprobs: int = 0,
+        response_format: Mapping[str, Any] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         top_k: int | None = None,
         min_p: float | None = None,
         repetition_penalty: float = 1.0,
+        overflow: str = "truncate",
+        speculate: bool = True,
     ) -> ChatCompletion | AsyncIterator[ChatCompletionChunk]:
-        """The answer, whole or as a stream. top_k, min_p and repetition_penalty are ours. ConfigError for what cannot be."""
-        if n != 1:
-            raise ConfigError(f"n is {n!r}; one answer at a time is made")
+        """The answer, whole or as a stream. n: answers, made one after the other, of seeds that follow each other. response_format:
+        {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema", "json_schema": {"schema": ...}}; the answer is valid then
+        even where max_tokens cut it short.
+
+        top_k, min_p, repetition_penalty, overflow and speculate are ours (models/dialogue.py): a conversation that has grown too long
+        loses its middle unless overflow says otherwise. ConfigError for what cannot be.
+        """
+        if type(n) is not int or not 1 <= n <= 128:
+            raise ConfigError(f"n is {n!r}; 1 to 128 would be right")
         if model not in (None, self._model.name):
             raise ConfigError(f"model is {model!r}; {self._model.name!r} is loaded")
         if top_logprobs and not logprobs:
@@ -145,48 +161,84 @@ class Completions:
             presence_penalty=presence_penalty,
             seed=seed,
         )
-        generation = self._model.chat(
-            messages,
-            sampling,
-            tools=tools,
-            max_tokens=max_completion_tokens or max_tokens or 1024,
-            stop=[stop] if isinstance(stop, str) else list(stop or ()),
-            logprobs=top_logprobs if logprobs else None,
-        )
-        answer = _Answer(self._model, generation, f"chatcmpl-{self._clock.new_id()}", self._clock.now_ms() // 1000)
+        ids = self._model.chat_ids(messages, tools)
+
+        def generated(number: int) -> Generation:
+            return self._model.generate(
+                ids,
+                sampling if seed is None else replace(sampling, seed=seed + number),
+                max_tokens=next((most for most in (max_completion_tokens, max_tokens) if most is not None), 1024),
+                stop=[stop] if isinstance(stop, str) else list(stop or ()),
+                logprobs=top_logprobs if logprobs else None,
+                schema=_schema(response_format),
+                overflow=overflow,
+                speculate=speculate,
+            )
+
+        answer = _Answer(self._model, generated, n, f"chatcmpl-{self._clock.new_id()}", self._clock.now_ms() // 1000)
         return answer.chunks() if stream else await answer.whole()
 
 
+def _schema(format: Mapping[str, Any] | None) -> Any:
+    """What a response_format asks for; None for any text."""
+    kind = format.get("type") if isinstance(format, Mapping) else None
+    if format is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "object"}
+    inner = format.get("json_schema") if kind == "json_schema" else None
+    if not isinstance(inner, Mapping) or "schema" not in inner:
+        raise ConfigError(f"response_format is {format!r}; a type of text, json_object, or json_schema with its schema would be right")
+    return inner["schema"]
+
+
 class _Answer:
-    def __init__(self, model: LanguageModel, generation: Generation, id: str, created: int) -> None:
-        self._model, self._generation = model, generation
+    """generated: begins the text of that number."""
+
+    def __init__(self, model: Dialogue, generated: Callable[[int], Generation], n: int, id: str, created: int) -> None:
+        self._model, self._generated, self._n = model, generated, n
+        self._first = generated(0)  # what cannot be is refused before anything is given
         self._same = {"id": id, "created": created, "model": model.name}
 
     async def whole(self) -> ChatCompletion:
-        text = await self._generation.text()
-        message = Message("assistant", text)
-        return ChatCompletion(choices=[Choice(message, self._finish(), logprobs=self._logprobs())], usage=self._usage(), **self._same)  # type: ignore[arg-type]
+        choices, done = [], []
+        for index, generation in self._each():
+            message = Message("assistant", await generation.text())
+            choices.append(Choice(message, _finish(generation), index, self._logprobs(generation.scores)))
+            done.append(generation)
+        return ChatCompletion(choices=choices, usage=_usage(done), **self._same)  # type: ignore[arg-type]
 
     async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
-        yield self._chunk(Delta(role="assistant", content=""))
-        async for piece in self._generation:
-            yield self._chunk(Delta(content=piece))
-        yield self._chunk(Delta(), self._finish(), self._usage())
+        done = []
+        for index, generation in self._each():
+            yield self._chunk(ChunkChoice(Delta(role="assistant", content=""), index=index))
+            told = 0
+            async for piece in generation:
+                scores, told = self._logprobs(generation.scores[told:]), len(generation.scores)
+                yield self._chunk(ChunkChoice(Delta(content=piece), index=index, logprobs=scores))
+            done.append(generation)
+            yield self._chunk(ChunkChoice(Delta(), _finish(generation), index), _usage(done) if len(done) == self._n else None)
 
-    def _chunk(self, delta: Delta, finish: str | None = None, usage: CompletionUsage | None = None) -> ChatCompletionChunk:
-        return ChatCompletionChunk(choices=[ChunkChoice(delta, finish)], usage=usage, **self._same)  # type: ignore[arg-type]
+    def _each(self) -> Iterator[tuple[int, Generation]]:
+        for index in range(self._n):
+            yield index, self._generated(index) if index else self._first
 
-    def _finish(self) -> str:
-        return FINISHES[self._generation.usage.finish or "cancelled"]
+    def _chunk(self, choice: ChunkChoice, usage: CompletionUsage | None = None) -> ChatCompletionChunk:
+        return ChatCompletionChunk(choices=[choice], usage=usage, **self._same)  # type: ignore[arg-type]
 
-    def _usage(self) -> CompletionUsage:
-        used = self._generation.usage
-        return CompletionUsage(used.prompt_tokens, used.completion_tokens, used.prompt_tokens + used.completion_tokens)
-
-    def _logprobs(self) -> Logprobs | None:
-        scores = self._generation.scores
+    def _logprobs(self, scores: Sequence[TokenScore]) -> Logprobs | None:
         return Logprobs([self._scored(s.id, s.logprob, [self._scored(*each) for each in s.top]) for s in scores]) if scores else None
 
     def _scored(self, id: int, logprob: float, top: list[TokenLogprob] | None = None) -> TokenLogprob:
         piece = self._model.tokenizer.piece(id)
         return TokenLogprob(piece.decode(errors="replace"), logprob, list(piece), top or [])
+
+
+def _finish(generation: Generation) -> str:
+    return FINISHES[generation.usage.finish or "cancelled"]
+
+
+def _usage(done: Sequence[Generation]) -> CompletionUsage:
+    """Of all texts to one prompt, which is counted once."""
+    first, said = done[0].usage, sum(each.usage.completion_tokens for each in done)
+    return CompletionUsage(first.prompt_tokens, said, first.prompt_tokens + said, PromptTokensDetails(first.cached_tokens))

@@ -37,6 +37,8 @@ class CommandBuffer:
         self._sealed: CompiledCall | None = None
         self._patched: set[int] = set()  # since the last replay
         self._failed = np.zeros(1, np.uint32)
+        self._commands = self._failed  # of the sealed buffer, (n, 2)
+        self._part = (0, 0)  # that the sealed call runs
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -58,20 +60,27 @@ class CommandBuffer:
         self._patched.add(number)
         self._unseal(call.placed != before)
 
-    def replay(self) -> None:
-        """Runs all commands. Raises OperandError or KernelError naming the command that failed; those before it took place."""
+    def replay(self, first: int = 0, end: int | None = None) -> None:
+        """Runs all commands, or those from first to before end. Raises OperandError or KernelError naming the command that failed; those
+        before it took place.
+        """
+        end = len(self) if end is None else end
         if self._patched:
             self._prepare()
         if self._sealed is None and not self._seal():
-            for number, call in enumerate(self._calls):
+            for number in range(first, end):
                 try:
-                    call()
+                    self._calls[number]()
                 except KernelError as error:
                     raise type(error)(f"command {number} of {len(self)}: {error}") from None
             return
+        if self._part != (first, end):
+            self._sealed.set(commands=self._commands[first:end], count=end - first)
+            self._part = first, end
         status = self._sealed.kernel.function(self._sealed.address)
         if status:
             number = int(self._failed[0])
+            number = number if number >= len(self) else first + number
             if number >= len(self._calls):
                 raise self._sealed.kernel.operation.error(status, self._sealed.values)
             error = self._calls[number].kernel.operation.error(status, self._calls[number].values)
@@ -113,9 +122,9 @@ class CommandBuffer:
         structs = [[call.address, call.struct.nbytes] for call in calls]
         operands = [array for call in calls for array in call.values.values() if isinstance(array, np.ndarray)]
         regions = united([[memory.address(array), array.nbytes] for array in operands if array.nbytes])
-        self._failed = memory.empty(1, np.uint32)
+        self._failed, self._commands, self._part = memory.empty(1, np.uint32), placed(memory, commands), (0, len(calls))
         values = {
-            "commands": placed(memory, commands),
+            "commands": self._commands,
             "kernels": placed(memory, table),
             "structs": placed(memory, united(structs)),
             "regions": placed(memory, regions),

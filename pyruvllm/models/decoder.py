@@ -3,13 +3,18 @@
     runner = Runner(shape, parts, registry, context=2048)
     logits = runner.feed(ids)        # (vocabulary,) float32, of what comes after the last one
     logits = runner.feed([token])
+    logits = await runner.read([token, *guesses], pace, every=True)  # (tokens, vocabulary): what comes after each
+    runner.rewind(position)          # the guesses that were wrong are taken back
     runner.use(runner.begin(ids))    # another sequence, with what is known of its first tokens
 
-Read ``_layers``: that is the model. One recording has one token, the other a block of them; what changes between replays is patched.
+Read ``_layers``: that is the model. One recording has one token, another a block of them, a third (models/guess.py) some tokens whose
+logits are all wanted; what changes between replays is patched.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,10 +27,16 @@ from ..kernels.registry import KernelRegistry
 from ..kernels.weights import Weights
 from .parts import Parts
 from .shape import Shape
+from .speaker import GUESSED, Pace
 from .tiers import Tiers
+
+if TYPE_CHECKING:
+    from .guess import Guess
 
 _REPLAY = {"count": 256, "kinds": 16, "areas": 256, "fields": 64}  # the sizes that a recording has here, more or less
 BLOCK = 32  # tokens of a prompt that are worked on together
+KEPT = 12  # positions whose state is kept, so that going back there costs nothing
+SLICE = 200_000_000  # products of a weight and a number between two turns of others: 4 to 20 ms
 
 
 class Runner:
@@ -45,6 +56,10 @@ class Runner:
         self.block = min(block, context)  # tokens of a prompt that are worked on together
         self._rooms: dict[Any, np.ndarray] = {}  # to work in, of all recordings of one size
         self._recordings: dict[tuple[int, Layout, bool], Recording] = {}
+        self._kept: dict[int, Sequence[np.ndarray]] = {}  # by position: the convolutions' columns there
+        self._guesses: dict[tuple[Layout, bool], Guess] = {}
+        self._kept_of: Cached | None = None
+        self._reading = asyncio.Lock()
         for size in {1, self.block}:
             self._recording(size, self.sequence)
 
@@ -64,24 +79,73 @@ class Runner:
     def feed(self, ids: Sequence[int], sliced: Callable[[], None] | None = None) -> np.ndarray:
         """Takes further tokens in; logits (vocabulary,) after the last, overwritten by the next call.
 
-        sliced: called between blocks of a long prompt; what it raises stops it, with the tokens so far taken in. Raises ConfigError for
-        no token, one that is not in the vocabulary, and more than there is room for: then nothing was taken in.
+        sliced: called now and then; what it raises stops it, with the blocks so far taken in. Raises ConfigError for no token, one that
+        is not in the vocabulary, more than there is room for, and while ``read`` is at work: then nothing was taken in.
         """
+        if self._reading.locked():
+            raise ConfigError("the model is in the middle of reading another text; feed it when that is read")
+        for _ in self._steps(ids, False):
+            if sliced is not None:
+                sliced()
+        return self.logits[0]
+
+    async def read(self, ids: Sequence[int], pace: Pace, every: bool = False) -> np.ndarray:
+        """As ``feed``; pace is awaited now and then, and what it raises leaves the blocks so far taken in. (1, vocabulary).
+
+        every: logits (tokens, vocabulary) after each of at most GUESSED tokens (models/speaker.py).
+        """
+        async with self._reading:
+            with closing(self._steps(ids, every)) as steps:
+                for _ in steps:
+                    await pace()
+            return self.logits[: len(ids) if every else 1]
+
+    def _steps(self, ids: Sequence[int], every: bool) -> Iterator[None]:
+        """Reads in slices; leaving it in the middle of a block leaves that block out."""
         wrong = next((id for id in ids if not 0 <= id < self.parts.matrices["token_embd"].rows), None)
         if not len(ids) or wrong is not None:
             raise ConfigError(f"{wrong if wrong is not None else 'nothing'} is no token; 0 to {self.vocabulary - 1} are")
         if self.position + len(ids) > self.context:
             raise ConfigError(f"{self.position + len(ids)} tokens do not fit a context of {self.context}; {self.position} are in it")
-        self.restate(self.sequence)
-        start = 0
+        if every and len(ids) > GUESSED:
+            raise ConfigError(f"the logits of {len(ids)} tokens are asked for; up to {GUESSED} are given")
+        sequence = self.sequence
+        self.restate(sequence)
+        if every and len(ids) > 1:
+            recording: Recording = self._guess(sequence)
+            self._keep(sequence)
+            yield from recording.run(sequence, ids, last=True)
+            self._kept |= {len(sequence) - back: self._guess(sequence).columns(len(ids) - back) for back in range(1, len(ids))}
+        start = 0 if not every or len(ids) == 1 else len(ids)
         while start < len(ids):
-            recording = self._recording(self.block if len(ids) - start > 1 else 1, self.sequence)
+            recording = self._recording(self.block if len(ids) - start > 1 else 1, sequence)
             part = ids[start : start + recording.block]
             start += len(part)
-            recording.run(self.sequence, part, last=start == len(ids))
-            if sliced is not None and start < len(ids):
-                sliced()
-        return recording.logits[0]
+            self._keep(sequence)
+            yield from recording.run(sequence, part, last=start == len(ids))
+        self.logits = recording.logits
+
+    def _keep(self, sequence: Cached) -> None:
+        """The state where it stands, for the newest KEPT positions; what was kept of guesses before is overwritten by the next ones."""
+        if self._kept_of is not sequence:
+            self._kept, self._kept_of = {}, sequence
+        self._kept = {at: kept for at, kept in self._kept.items() if isinstance(kept, np.ndarray) and at < len(sequence)}
+        if sequence.state.size and sequence.state_at == len(sequence):
+            self._kept[len(sequence)] = sequence.state.copy()
+            if len(self._kept) > KEPT:
+                del self._kept[min(self._kept)]
+
+    def prepare(self) -> None:
+        """Makes the recording for guesses now; else the first of them does."""
+        self._guess(self.sequence)
+
+    def _guess(self, sequence: Cached) -> "Guess":
+        from .guess import Guess
+
+        key = sequence.layout, sequence.setting.rotate
+        if key not in self._guesses:
+            self._guesses[key] = Guess(self, min(GUESSED, self.context), *key)
+        return self._guesses[key]
 
     def begin(self, ids: Sequence[int] = (), setting: Setting | None = None, *, name: str = "", priority: float = 0.5) -> Cached:
         """A sequence with what the cache knows of the beginning of these tokens: ``use`` it and feed the rest, which is never nothing."""
@@ -94,6 +158,18 @@ class Runner:
     def truncate(self, length: int) -> None:
         """Takes tokens back until so many are left. ConfigError."""
         self.cache.truncate(self.sequence, length)
+
+    def rewind(self, position: int) -> None:
+        """As ``truncate``; to where it was lately, and back from guesses, without working anything out again."""
+        sequence = self.sequence
+        if position == len(sequence):
+            return
+        self.cache.truncate(sequence, position)
+        columns = self._kept.get(position) if self._kept_of is sequence else None
+        if position and columns is not None:
+            for state, kept in zip(sequence.state, columns, strict=True):
+                state[...] = kept
+            sequence.state_at = position
 
     def reset(self) -> None:
         """To the beginning."""
@@ -146,6 +222,8 @@ class Recording:
         self._buffer = CommandBuffer(self._kernels.best("replay", **_REPLAY))
         self._head = CommandBuffer(self._kernels.best("replay", **_REPLAY))
         self._counted: list[tuple[int, str, int]] = []  # commands, the name of what counts tokens, and how many it is for each
+        self._heavy: list[tuple[int, int]] = []  # commands that multiply with weights, and how many
+        self._cuts: dict[int, list[int]] = {}  # by tokens: commands before which others have their turn
         self._tokens = block
         self._number = 0  # of arrays to work in
         shape = runner.shape
@@ -164,34 +242,60 @@ class Recording:
         self._layers()
         self._output()
 
-    def run(self, sequence: Cached, ids: Sequence[int], last: bool) -> None:
+    def run(self, sequence: Cached, ids: Sequence[int], last: bool) -> Iterator[None]:
+        """In slices. Left in between, nothing was taken in."""
         cache = self.runner.cache
         cache.pool.pin(sequence.holding)
         cache.reserve(sequence, len(ids))
-        self._replayed(sequence, ids, len(sequence))
-        cache.advance(sequence, ids)
+        yield from self._replayed(sequence, ids, len(sequence))
         if last:
-            self._last[0] = self._x[len(ids) - 1]
-            self._head.replay()
+            yield
+            self._finish(len(ids))
+        sequence.state[...] = self._state
+        cache.advance(sequence, ids)
+        if not last:
+            yield
 
     def again(self, sequence: Cached, ids: Sequence[int], position: int) -> None:
         """For the state alone, at positions whose keys and values are known."""
         self._count(len(ids))
         self._tiers.silence(self._buffer, True, len(ids))
         try:
-            self._replayed(sequence, ids, position)
+            for _ in self._replayed(sequence, ids, position):
+                pass
+            sequence.state[...] = self._state
         finally:
             self._tiers.silence(self._buffer, False, len(ids))
 
-    def _replayed(self, sequence: Cached, ids: Sequence[int], position: int) -> None:
+    def _replayed(self, sequence: Cached, ids: Sequence[int], position: int) -> Iterator[None]:
         count = len(ids)
         self._ids[:count] = ids
         self._positions[:count] = np.arange(position, position + count)
         self._count(count)
         self._tiers.place(self._buffer, sequence, position, count)
         self._state[...] = sequence.state
-        self._buffer.replay()
-        sequence.state[...] = self._state
+        cuts = self._slices(count)
+        for first, end in zip(cuts, cuts[1:], strict=False):
+            if first:
+                yield
+            self._buffer.replay(first, end)
+
+    def _finish(self, count: int) -> None:
+        """Logits after the last of so many."""
+        self._last[0] = self._x[count - 1]
+        self._head.replay()
+
+    def _slices(self, tokens: int) -> list[int]:
+        """Where a replay is cut, from 0 to the number of commands."""
+        if tokens not in self._cuts:
+            cuts, work = [0], 0
+            for number, weights in self._heavy:
+                work += weights * tokens
+                if work > SLICE:
+                    cuts.append(number + 1)
+                    work = 0
+            self._cuts[tokens] = [*cuts, len(self._buffer)] if cuts[-1] < len(self._buffer) else cuts
+        return self._cuts[tokens]
 
     def _count(self, count: int) -> None:
         if count != self._tokens:
@@ -283,7 +387,8 @@ class Recording:
     def _linear(self, name: str, x: np.ndarray, y: np.ndarray) -> None:
         weights, bias = self.runner.parts.matrices[name], self.runner.parts.vectors.get(f"{name}.bias")
         sizes = {"rows": weights.rows, "cols": weights.cols, "first": 0, "count": weights.rows}
-        self._record(weights.operation, {"batch": 1}, x=x, w=weights.w, y=y, **sizes)
+        number = self._record(weights.operation, {"batch": 1}, x=x, w=weights.w, y=y, **sizes)
+        self._heavy.append((number, weights.rows * weights.cols))
         if bias is not None:
             tiled = self._room(self.block, bias.size)
             tiled[...] = bias

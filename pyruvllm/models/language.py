@@ -4,30 +4,26 @@ model = await open_model("LFM2-350M-Q4_0.gguf", kernels)
 async for piece in model.generate("The engine ran hot because"): ...
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..config import Clock
-from ..errors import ConfigError, ModelError
+from ..errors import ModelError
 from ..kernels.registry import KernelRegistry
 from .decoder import Runner
-from .generate import Generation, generate
+from .dialogue import Dialogue
 from .gguf import Head, Incomplete, read_head
 from .parts import Parts
-from .sampling import Sampling
 from .shape import Shape
 from .source import FIRST, ByteSource, head_of
-from .template import ChatTemplate, of_metadata
 from .tokenizer import load
 
 CONTEXT = 4096  # tokens, unless asked for others
 
 
-class LanguageModel:
+class LanguageModel(Dialogue):
     """data: of a whole GGUF file, which may be let go afterwards; context: tokens there is room for.
 
     Raises GgufError and ModelError for a file that is no model, MemoryError where it does not fit.
@@ -74,7 +70,13 @@ class LanguageModel:
 
     def _begin(self, parts: Parts, kernels: KernelRegistry, context: int | None, clock: Clock | None) -> None:
         self.runner = Runner(self.shape, parts, kernels, min(context or CONTEXT, self.shape.context))
-        self._clock = clock or Clock()
+        self.clock, self.kernels = clock or Clock(), kernels
+        self.runner.prepare()
+        self._joined()
+
+    def drafting(self) -> Runner:
+        """At work on a text of its own, with the same weights."""
+        return Runner(self.shape, self.runner.parts, self.kernels, self.runner.context)
 
     @property
     def name(self) -> str:
@@ -84,71 +86,6 @@ class LanguageModel:
     def nbytes(self) -> int:
         """Of weights and cache."""
         return self.runner.parts.nbytes + self.runner.cache.pool.used
-
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        sampling: Sampling | None = None,
-        *,
-        special: bool = False,
-        max_tokens: int = 256,
-        stop: Sequence[str] = (),
-        logprobs: int | None = None,
-    ) -> Generation:
-        """What the model says after a prompt. special: control tokens written out in it are meant.
-
-        A prompt that begins with all that was said before, such as a conversation that goes on, is taken in from there. One stream at a
-        time: an older one does not go on after a new one has begun. Raises ConfigError.
-        """
-        ids = self.tokenizer.encode(prompt, special=special, bounds=True) if isinstance(prompt, str) else list(prompt)
-        known = len(self.runner.history)
-        if known >= len(ids) or ids[:known] != self.runner.history:
-            self.runner.reset()
-            known = 0
-        options = {"max_tokens": max_tokens, "stop": stop, "logprobs": logprobs, "clock": self._clock}
-        return generate(self.runner, self.tokenizer, ids[known:], sampling, before=ids[:known], **options)  # type: ignore[arg-type]
-
-    def chat(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        sampling: Sampling | None = None,
-        *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        max_tokens: int = 1024,
-        stop: Sequence[str] = (),
-        logprobs: int | None = None,
-    ) -> Generation:
-        """What the assistant says next in a conversation, written as the model's template has it; as ``generate``. Control tokens in
-        what was said are text.
-
-        Raises ConfigError too for a model without a template, HostError without the package jinja2.
-        """
-        return self.generate(self.chat_ids(messages, tools), sampling, max_tokens=max_tokens, stop=stop, logprobs=logprobs)
-
-    def chat_ids(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
-        """The tokens of a conversation up to where the assistant answers. Raises as ``chat``."""
-        if self.template is None:
-            raise ConfigError(f"the model {self.name!r} has no chat template; generate() takes a text")
-        shield, shielded = self._shielded(messages)
-        return self.tokenizer.encode(self.template.render(shielded, tools=tools), special=True, shield=shield)
-
-    def _shielded(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
-        """A character of the private use area that nobody used, and the messages with it in their control tokens."""
-        written = repr(messages)
-        shield = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in written and f"\\u{code:04x}" not in written)
-
-        def told(value: Any) -> Any:
-            if isinstance(value, str):
-                return self.tokenizer.vocabulary.shielded(value, shield)
-            if isinstance(value, Mapping):
-                return {key: told(inner) for key, inner in value.items()}
-            return [told(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-        return shield, [told(message) for message in messages]
-
-    @cached_property
-    def template(self) -> ChatTemplate | None:
-        return of_metadata(self.metadata, self.tokenizer.vocabulary.tokens)
 
 
 async def open_model(

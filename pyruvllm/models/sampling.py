@@ -1,11 +1,16 @@
 """Which token comes next: from logits to one choice.
 
 Top-k (Fan et al. 2018), top-p (Holtzman et al. 2020), min-p (Nguyen et al. 2024), repetition penalty (Keskar et al. 2019, CTRL). In this
-order: penalties, temperature, top-k, top-p, min-p, and a draw. The same seed and the same logits give the same tokens.
+order: what is allowed, penalties, temperature, top-k, top-p, min-p, and a draw.
+
+The draw is a Gumbel race (Gumbel 1954; Maddison et al. 2014): every token's logarithm gets noise that depends on seed, place and token
+alone, and the largest wins. So the same seed gives the same text however it was worked out: one token at a time, or many at once of
+which some were guessed (models/speculative.py), and two models that nearly agree nearly always draw the same token.
 """
 
+import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,27 +52,34 @@ class Sampling:
 class Sampler:
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
-        self._random = np.random.default_rng(sampling.seed)
+        self._key = _mixed(secrets.randbits(64) if sampling.seed is None else sampling.seed)
+        self._drawn = 0
 
-    def choose(self, logits: np.ndarray, before: Iterable[int] = ()) -> int:
+    def choose(self, logits: np.ndarray, before: Sequence[int] = (), place: int | None = None, allowed: np.ndarray | None = None) -> int:
         """One token of logits (vocabulary,) after those before, of which the last ones are penalised.
 
-        Raises ConfigError for logits of which none is a number above minus infinity.
+        place: of the token in the text, which decides the draw; None: the next one. allowed: bool (vocabulary,). Raises ConfigError for
+        logits of which none that is allowed is a number above minus infinity.
         """
-        ids, shares = self.distribution(logits, before)
-        return int(ids[0]) if len(ids) == 1 else int(self._random.choice(ids, p=shares))
+        place = self._drawn if place is None else place
+        self._drawn = place + 1
+        ids, shares = self.distribution(logits, before, allowed)
+        return int(ids[0]) if len(ids) == 1 else int(ids[(np.log(shares) + self._noise(place, ids)).argmax()])
 
-    def distribution(self, logits: np.ndarray, before: Iterable[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+    def distribution(
+        self, logits: np.ndarray, before: Sequence[int] = (), allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What is drawn from: tokens (n,) int64, the most likely first, and their probabilities (n,) float64, which add up to 1."""
         chosen = self.sampling
-        values = self._penalised(logits, before)
-        top = values.max(initial=-np.inf)
+        values = self._penalised(logits, before, allowed)
+        first = int(values.argmax()) if values.size else 0
+        top = values[first] if values.size else -np.inf
         if not np.isfinite(top):
             raise ConfigError(f"the largest of {values.size} logits is {top}: nothing can be chosen")
         if chosen.temperature == 0:
-            return np.array([values.argmax()]), np.ones(1)
+            return np.array([first]), np.ones(1)
         ids = self._best(values, chosen.top_k)
-        powers = np.exp((values[ids] - top) / chosen.temperature)
+        powers = np.exp((values[ids].astype(np.float64) - top) / chosen.temperature)
         kept = powers > 0
         if chosen.top_p < 1:
             before_it = np.cumsum(powers) - powers
@@ -76,17 +88,29 @@ class Sampler:
             kept &= powers >= chosen.min_p * powers[0]
         return ids[kept], powers[kept] / powers[kept].sum()
 
-    def _penalised(self, logits: np.ndarray, before: Iterable[int]) -> np.ndarray:
-        chosen, values = self.sampling, np.array(logits, np.float64).reshape(-1)
-        values[np.isnan(values)] = -np.inf
+    def _penalised(self, logits: np.ndarray, before: Sequence[int], allowed: np.ndarray | None) -> np.ndarray:
+        chosen, values = self.sampling, np.asarray(logits).reshape(-1)
+        values = values.copy() if values.dtype == np.float32 else values.astype(np.float64)
+        if allowed is not None:
+            values[~allowed] = -np.inf
+        if np.isnan(values.max(initial=-np.inf)):
+            values[np.isnan(values)] = -np.inf
         if (chosen.repetition_penalty, chosen.frequency_penalty, chosen.presence_penalty) == (1, 0, 0) or not chosen.last:
             return values
-        counts = Counter(list(before)[-chosen.last :])
+        counts = Counter(before[-chosen.last :])
         if counts:
             ids, times = np.array(list(counts)), np.array(list(counts.values()))
             values[ids] = np.where(values[ids] > 0, values[ids] / chosen.repetition_penalty, values[ids] * chosen.repetition_penalty)
             values[ids] -= chosen.frequency_penalty * times + chosen.presence_penalty
         return values
+
+    def _noise(self, place: int, ids: np.ndarray) -> np.ndarray:
+        """(n,) float64, Gumbel distributed: of these tokens at this place."""
+        words = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(_STEP) + np.uint64(_mixed(self._key + place))
+        for shift, factor in _ROUNDS:
+            words = (words ^ (words >> np.uint64(shift))) * np.uint64(factor)
+        words ^= words >> np.uint64(31)
+        return -np.log(-np.log(((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53))
 
     @staticmethod
     def _best(values: np.ndarray, k: int) -> np.ndarray:
@@ -96,3 +120,20 @@ class Sampler:
         least = np.partition(values, -k)[-k]
         ids = np.flatnonzero(values >= least)
         return ids[np.argsort(-values[ids], kind="stable")][:k]
+
+
+_STEP = 0x9E3779B97F4A7C15
+_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+
+def _mixed(number: int) -> int:
+    """SplitMix64 (Steele, Lea and Flood 2014) of a number, of which 64 bits at a time count."""
+    word = 0
+    while True:
+        word = (word + number + _STEP) % 2**64
+        for shift, factor in _ROUNDS:
+            word = (word ^ (word >> shift)) * factor % 2**64
+        word ^= word >> 31
+        number >>= 64
+        if not number:
+            return word

@@ -3,11 +3,14 @@
 Bound by a fixture ``kernels``: a KernelRegistry.
 """
 
+import asyncio
+
 import numpy as np
 import pytest
 
 from pyruvllm.errors import ConfigError, GgufError
 from pyruvllm.kernels.registry import KernelRegistry
+from pyruvllm.models import decoder
 from pyruvllm.models.decoder import Runner
 from pyruvllm.models.gguf import KINDS, GgufWriter, read_head
 from pyruvllm.models.parts import Parts
@@ -35,6 +38,10 @@ def changed(change=None, drop=None, reshape=None):
             data, shape = file[tensor.offset : tensor.offset + tensor.size], tensor.shape
             writer.add_raw(tensor.name, data, tensor.kind.name, shape[::-1] if tensor.name == reshape else shape)
     return writer.bytes()
+
+
+async def nothing():
+    pass
 
 
 class DecoderContract:
@@ -99,6 +106,53 @@ class DecoderContract:
         first = model.feed(ids).copy()
         model.reset()
         assert np.array_equal(model.feed(ids), first)
+
+    @pytest.mark.parametrize("architecture", LAYERS)
+    async def test_many_tokens_are_read_with_the_logits_of_each_and_taken_back(self, kernels, architecture):
+        file, ids = model_file(architecture), prompt(30)
+        expected = Twin(file).logits(ids)
+        model, least = runner(kernels, file), 4e-3 * np.abs(expected).max()
+        model.feed(ids[:20])
+        for count, kept in ((9, 4), (2, 1), (5, 2), (3, 3)):
+            at = model.position
+            found = await model.read(ids[at : at + count], nothing, every=True)
+            assert found.shape == (count, 160) and np.abs(found - expected[at : at + count]).max() < least, (at, count)
+            model.rewind(at + kept)
+            assert model.history == ids[: at + kept]
+        assert model.position == 30
+        with pytest.raises(ConfigError, match="up to 9"):
+            await model.read(ids[:10], nothing, every=True)
+
+    @pytest.mark.parametrize("architecture", LAYERS)
+    def test_it_goes_back_to_anywhere(self, kernels, architecture):
+        file, ids = model_file(architecture), prompt(60)
+        model, expected = runner(kernels, file), Twin(file).logits(ids)
+        model.feed(ids[:40])
+        for id in ids[40:50]:
+            model.feed([id])
+        for position in (50, 47, 45, 20, 0):  # as it stands, one of the last, one of long ago, the beginning
+            model.rewind(position)
+            assert model.history == ids[:position]
+            found = model.feed(ids[position : position + 5])
+            assert np.abs(found - expected[position + 4]).max() < 4e-3 * np.abs(expected).max(), position
+            model.rewind(min(position + 4, position))
+
+    async def test_what_is_stopped_within_a_block_leaves_it_out(self, kernels, monkeypatch):
+        monkeypatch.setattr(decoder, "SLICE", 1)  # each product of its own
+        model, ids, turns = runner(kernels, model_file(), block=16), prompt(60), 0
+
+        async def pace():
+            nonlocal turns
+            turns += 1
+            if turns == 40:
+                raise asyncio.CancelledError
+
+        model.feed(ids[:16])
+        with pytest.raises(asyncio.CancelledError):
+            await model.read(ids[16:], pace)
+        at = model.position
+        assert at in (16, 32) and model.history == ids[:at]
+        assert np.abs(model.feed(ids[at:]) - Twin(model_file()).logits(ids)[-1]).max() < 1e-2
 
     def test_a_long_prompt_can_be_stopped_between_blocks(self, kernels):
         model = runner(kernels, model_file(), block=16)

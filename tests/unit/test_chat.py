@@ -1,6 +1,7 @@
 """Chat completions over a small model with random weights: shapes, options, templates, and what is refused."""
 
 import asyncio
+import json
 
 import numpy as np
 import pytest
@@ -71,20 +72,50 @@ async def test_a_stream_is_the_same_in_pieces(chat):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole_answer.choices[0].message.content
     assert chunks[0].choices[0].delta.role == "assistant" and chunks[0].object == "chat.completion.chunk"
     assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == whole_answer.choices[0].finish_reason
-    assert chunks[-1].usage == whole_answer.usage and len({chunk.id for chunk in chunks}) == 1
+    used, whole = chunks[-1].usage, whole_answer.usage
+    assert (used.prompt_tokens, used.total_tokens) == (whole.prompt_tokens, whole.total_tokens) and len({chunk.id for chunk in chunks}) == 1
+    assert used.prompt_tokens_details.cached_tokens == used.prompt_tokens - 1 and whole.prompt_tokens_details.cached_tokens == 0
 
 
 async def test_a_stop_string_ends_it(chat):
-    options = {"messages": MESSAGES, "max_tokens": 40, "seed": 3, "temperature": 1.0}
+    options = {"messages": MESSAGES, "max_tokens": 40, "seed": 6, "temperature": 1.0}
     text = (await chat.completions.create(**options)).choices[0].message.content
     stopped = await chat.completions.create(**options, stop=text[10:12])
     assert stopped.choices[0].message.content == text[: text.index(text[10:12])] and stopped.choices[0].finish_reason == "stop"
 
 
+async def test_several_answers_are_made_of_seeds_that_follow_each_other(chat):
+    options = {"messages": MESSAGES, "max_tokens": 12, "temperature": 1.0}
+    answer = await chat.completions.create(**options, seed=5, n=3)
+    single = [(await chat.completions.create(**options, seed=seed)).choices[0].message.content for seed in (5, 6, 7)]
+    assert [choice.message.content for choice in answer.choices] == single and [choice.index for choice in answer.choices] == [0, 1, 2]
+    chunks = [chunk.choices[0] async for chunk in await chat.completions.create(**options, seed=5, n=3, stream=True, logprobs=True)]
+    assert ["".join(one.delta.content or "" for one in chunks if one.index == index) for index in range(3)] == single
+    assert sum(len(one.logprobs.content) for one in chunks if one.logprobs) <= answer.usage.completion_tokens == 36
+
+
+async def test_an_answer_is_json_that_its_schema_is_valid_for(chat):
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}}, "required": ["a", "b"]}
+    schema["additionalProperties"] = False
+    for seed, most in ((1, 60), (2, 20), (3, 16)):
+        answer = await chat.completions.create(
+            messages=MESSAGES, seed=seed, temperature=1.5, max_tokens=most,
+            response_format={"type": "json_schema", "json_schema": {"name": "it", "schema": schema, "strict": True}},
+        )  # fmt: skip
+        value = json.loads(answer.choices[0].message.content)
+        assert type(value["a"]) is int and value["b"] in ("x", "y") and len(value) == 2
+    answer = await chat.completions.create(messages=MESSAGES, seed=4, max_tokens=40, response_format={"type": "json_object"})
+    assert isinstance(json.loads(answer.choices[0].message.content), dict)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"n": 2},
+        {"n": 0},
+        {"response_format": {"type": "xml"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "text"}}}},
+        {"max_tokens": 0},
+        {"overflow": "forget"},
         {"model": "gpt-5"},
         {"top_logprobs": 3},
         {"temperature": -1},

@@ -8,31 +8,14 @@ import pytest
 from pyruvllm.config import Clock
 from pyruvllm.errors import ConfigError
 from pyruvllm.memory.kernels import open_registry
-from pyruvllm.models.decoder import Runner
 from pyruvllm.models.generate import generate
-from pyruvllm.models.gguf import read_head
-from pyruvllm.models.parts import Parts
 from pyruvllm.models.sampling import Sampling
-from pyruvllm.models.shape import Shape
-from pyruvllm.models.tokenizer import load
-from pyruvllm.models.tokenizer.bytebpe import ALPHABET
 from pyruvllm.storage import open_driver
+from tests.contracts.speaker import END, PROMPT, TOKENIZER, runner_of
 from tests.generators.decoders import Twin, model_file
 
-END = 256
 FILE = model_file(vocabulary=257, seed=2)
-TOKENIZER = load(
-    {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "lfm2",
-        "tokenizer.ggml.tokens": [*ALPHABET, "<|im_end|>"],
-        "tokenizer.ggml.merges": [],
-        "tokenizer.ggml.token_type": np.array([1] * 256 + [3], np.int32),
-        "tokenizer.ggml.eos_token_id": END,
-    }
-)
-PROMPT = TOKENIZER.encode("The engine of the Annika ran hot twice because")
-FREE = Sampling(temperature=1.0, seed=1)
+FREE = Sampling(temperature=1.0, seed=9)
 
 
 async def opened():
@@ -50,9 +33,7 @@ def kernels():
 
 @pytest.fixture
 def runner(kernels):
-    head = read_head(FILE, len(FILE))
-    shape = Shape.of(head.metadata)
-    return Runner(shape, Parts(head, shape, lambda t: FILE[t.offset : t.offset + t.size], kernels), kernels, 256)
+    return runner_of(kernels)
 
 
 async def test_greedy_text_is_the_twins(runner):
@@ -120,6 +101,60 @@ async def test_others_have_their_turns_and_leaving_stops_it(runner):
     at = runner.position
     await asyncio.sleep(0.01)
     assert runner.position == at
+
+
+async def test_cancelling_ends_it_within_a_token_and_in_the_middle_of_a_prompt(runner):
+    stream = generate(runner, TOKENIZER, PROMPT, FREE, max_tokens=200)
+    async for _ in stream:
+        if len(stream.ids) == 8:
+            stream.cancel()
+    assert stream.usage.finish == "cancelled" and len(stream.ids) == 8 and runner.history == PROMPT + stream.ids[:-1]
+    runner.reset()
+    stream = generate(runner, TOKENIZER, PROMPT * 4, FREE, clock=Slow())
+    task = asyncio.create_task(stream.text())
+    while not runner.position:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    at = runner.position
+    assert 0 < at < len(PROMPT * 4) and stream.usage.finish == "cancelled"
+    assert np.allclose(runner.feed((PROMPT * 4)[at:]), runner_of(runner.kernels).feed(PROMPT * 4), atol=1e-3)
+
+
+class Slow(Clock):
+    """By which every slice of work takes a second."""
+
+    now = 0.0
+
+    def elapsed_ms(self):
+        self.now += 1000
+        return self.now
+
+
+async def test_a_prompt_that_is_too_long_is_refused_or_cut_in_the_middle(runner):
+    prompt = PROMPT * 8
+    with pytest.raises(ConfigError, match="does not fit"):
+        generate(runner, TOKENIZER, prompt)
+    stream = generate(runner, TOKENIZER, prompt, FREE, max_tokens=50, overflow="truncate")
+    await stream.text()
+    used = stream.usage
+    assert used.prompt_tokens == 256 - 50 and used.prompt_tokens + used.dropped_tokens == len(prompt)
+    assert runner.history[:51] == prompt[:51] and runner.history[51:206] == prompt[-155:]
+    with pytest.raises(ConfigError, match="overflow"):
+        generate(runner, TOKENIZER, PROMPT, overflow="forget")
+
+
+async def test_shifting_goes_on_beyond_the_context_with_the_first_and_the_newest(kernels):
+    runner = runner_of(kernels, context=96)
+    stream = generate(runner, TOKENIZER, PROMPT, Sampling(temperature=1.0, seed=6), max_tokens=300, overflow="shift")
+    await stream.text()
+    if stream.usage.finish != "stop":
+        assert len(stream.ids) == 300
+    assert len(stream.ids) > 96 and stream.usage.dropped_tokens > 0 and runner.history[:12] == PROMPT[:12]
+    assert runner.history[12:] == (PROMPT + stream.ids)[-len(runner.history[12:]) - 1 : -1]
+    ids = stream.ids
+    assert np.allclose(runner.feed(ids[-1:]), runner_of(kernels, context=96).feed([*runner.history]), atol=1e-3)
 
 
 async def test_log_probabilities_are_the_models(runner):

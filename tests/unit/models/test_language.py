@@ -1,12 +1,13 @@
 """A model from a file, as a user opens it."""
 
 import asyncio
+import json
 
 import numpy as np
 import pytest
 
 from pyruvllm.config import Clock
-from pyruvllm.errors import GgufError, ModelError
+from pyruvllm.errors import ConfigError, GgufError, ModelError
 from pyruvllm.memory.kernels import open_registry
 from pyruvllm.models.gguf import GgufWriter, read_head
 from pyruvllm.models.language import LanguageModel, open_model
@@ -18,12 +19,12 @@ from tests.generators.decoders import model_file
 GREEDY = Sampling(temperature=0)
 
 
-def whole(tokens=257, **metadata):
+def whole(tokens=257, size=64, end="<|im_end|>", **metadata):
     """A model with random weights and the bytes as its vocabulary."""
-    file = model_file(vocabulary=257, seed=2)
+    file = model_file(vocabulary=257, seed=2, hidden=size, feed_forward=size * 3 // 2)
     head = read_head(file)
     own = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "lfm2", "tokenizer.ggml.merges": [], "tokenizer.ggml.eos_token_id": 256}
-    own |= {"tokenizer.ggml.tokens": [*ALPHABET, "<|im_end|>", "more"][:tokens], "general.name": "tiny"}
+    own |= {"tokenizer.ggml.tokens": [*ALPHABET, end, "more"][:tokens], "general.name": "tiny"}
     kinds = np.array([1] * 256 + [3] * (tokens - 256), np.int32)
     writer = GgufWriter({**head.metadata, **own, "tokenizer.ggml.token_type": kinds, **metadata})
     for tensor in head.tensors.values():
@@ -62,7 +63,7 @@ async def test_a_conversation_that_goes_on_is_not_read_again(kernels):
     more = model.tokenizer.encode("Hello") + first.ids + model.tokenizer.encode(" and then")
     second = model.generate(more, GREEDY, max_tokens=5)
     await second.text()
-    assert second.usage.prompt_tokens == 10, "the last token of the answer was not taken in yet"
+    assert second.usage.prompt_tokens - second.usage.cached_tokens == 10, "the last token of the answer was not taken in yet"
     fresh = LanguageModel(whole(), kernels).generate(more, GREEDY, max_tokens=5)
     await fresh.text()
     assert fresh.ids == second.ids
@@ -89,3 +90,35 @@ async def test_what_is_no_model_is_refused(kernels, tmp_path):
         LanguageModel(whole()[:-5000], kernels)
     with pytest.raises(ModelError, match="258 tokens and the model embeddings of 257"):
         LanguageModel(whole(tokens=258), kernels)
+
+
+async def test_a_smaller_model_with_the_same_tokens_guesses_by_itself(kernels):
+    model = LanguageModel(whole(), kernels)
+    plain = model.generate("The engine ", GREEDY, max_tokens=30, speculate=False)
+    await plain.text()
+    assert plain.usage.guesses == () and model.draft is None
+    small, other = LanguageModel(whole(size=16), kernels), LanguageModel(whole(size=16, tokens=257, end="<|other|>"), kernels)
+    assert model.draft is small
+    stream = model.generate("The engine ", GREEDY, max_tokens=30)
+    await stream.text()
+    assert stream.ids == plain.ids and [told.name for told in stream.usage.guesses] == ["prompt look-up", "tiny"]
+    assert sum(told.drafted for told in stream.usage.guesses) > 0
+    small.close()
+    assert model.draft is None and other.draft is None
+    stream = model.generate("The engine ", GREEDY, max_tokens=5)
+    await stream.text()
+    assert [told.name for told in stream.usage.guesses] == ["prompt look-up"]
+
+
+async def test_text_is_held_to_a_schema(kernels):
+    model = LanguageModel(whole(), kernels)
+    schema = {"type": "array", "items": {"type": "string", "maxLength": 5}, "minItems": 2, "maxItems": 3}
+    for seed in range(3):
+        options = {"sampling": Sampling(1.2, seed=seed), "schema": schema, "max_tokens": 40}
+        texts = [await model.generate("List:", **options, speculate=speculate).text() for speculate in (True, False)]
+        value = json.loads(texts[0])
+        assert texts[0] == texts[1] and 2 <= len(value) <= 3 and all(len(each) <= 5 for each in value)
+    with pytest.raises(ConfigError, match="'not' is not understood"):
+        model.generate("x", schema={"not": {}})
+    with pytest.raises(ConfigError, match="max_tokens is 2"):
+        model.generate("x", schema=schema, max_tokens=2)
