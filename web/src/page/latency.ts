@@ -3,7 +3,7 @@ import { element } from "./element";
 import { milliseconds } from "./format";
 import type { Latency } from "./protocol";
 
-const STEPS = [
+export const STEPS = [
   ["embedding_ms", "Embedding"],
   ["retrieval_ms", "Retrieval"],
   ["routing_ms", "Routing"],

@@ -21,7 +21,7 @@ import { StorageView } from "./storage";
 import { currentTheme, nextTheme, type Theme } from "./theme";
 import { toast } from "./toasts";
 import { Welcome } from "./welcome";
-import { WitnessView } from "./witness";
+import { WitnessView } from "./witness/view";
 
 drawIcons(document);
 

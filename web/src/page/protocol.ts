@@ -110,6 +110,76 @@ export interface WitnessEntry {
   sources: number;
   timestamp: number;
   error: { kind: string; message: string } | null;
+  /** Why it may not be removed. */
+  hold: string | null;
+}
+
+/** What entries are looked for; all of it must hold. Times are UTC milliseconds. */
+export interface Criteria {
+  since?: number;
+  until?: number;
+  quality_below?: number;
+  quality_at_least?: number;
+  rated?: boolean;
+  model?: string;
+  session?: string;
+  error?: string | boolean;
+  slower_than?: number;
+  held?: boolean;
+}
+
+export type Question = "low_quality" | "similar_errors" | "latency_spikes";
+
+/** `like` is the entry that the others are like; `median_ms` is what is usual, `threshold_ms` what is more than that. */
+export interface FoundEntries {
+  total: number;
+  entries: WitnessEntry[];
+  like?: WitnessEntry | null;
+  median_ms?: number | null;
+  threshold_ms?: number | null;
+}
+
+/** Of the entries of a span of time. `latency` has p50, p90 and p99 of each step. */
+export interface Figures {
+  start: number;
+  end: number;
+  count: number;
+  rated: number;
+  quality: number | null;
+  errors: number;
+  error_rate: number | null;
+  models: Record<string, number>;
+  latency: Record<keyof Latency, [number, number, number]> | null;
+}
+
+/** `trend` is by how much the rating rises a day; `models` and `kinds` are all that there are, whatever the criteria. */
+export interface Summary {
+  total: Figures;
+  buckets: Figures[];
+  bucket_ms: number;
+  trend: number | null;
+  models: string[];
+  kinds: string[];
+  retention: { max_age_ms: number | null; max_entries: number | null };
+}
+
+export interface Cleared {
+  removed: number;
+  held: number;
+  changed: number;
+}
+
+interface WitnessMethods {
+  witness: { params: { limit: number; offset: number; criteria?: Criteria; about?: string; like?: string; question?: Question; archived: boolean }; result: FoundEntries };
+  witness_summary: { params: { origin: number; criteria?: Criteria; archived: boolean }; result: Summary };
+  witness_verify: { params: { head?: string }; result: { entries: number; links: number; head: string; removed: Record<string, number>; broken: string | null } };
+  witness_hold: { params: { id: string; reason?: string }; result: WitnessEntry };
+  witness_keep: { params: { max_age_ms?: number; max_entries?: number }; result: Cleared };
+  witness_export: { params: { format: "jsonl" | "otlp"; text: boolean; criteria?: Criteria; archived: boolean }; result: { name: string; bytes: ArrayBuffer } };
+  witness_archive: { params: { until: number }; result: { name: string; id: string; entries: number } };
+  witness_clear: { params: { id: string }; result: Cleared };
+  witness_open: { params: { bytes: ArrayBuffer }; result: { made_at: number; entries: number; sealed: number } };
+  witness_close: { params: Nothing; result: Nothing };
 }
 
 export interface Stats {
@@ -172,6 +242,7 @@ export type ProtocolEvent =
   | { type: "progress"; label: string; done: number; total: number; stage?: Stage }
   | { type: "sources"; sources: Source[] }
   | { type: "piece"; text: string }
+  | { type: "part"; bytes: Uint8Array<ArrayBuffer> }
   | { type: "lost"; reason: string }
   | { type: "writable-soon" }
   | { type: "unsaved"; message: string }
@@ -184,19 +255,18 @@ export function isOfTheMemory(event: ProtocolEvent): boolean {
 
 type Nothing = Record<string, never>;
 
-export interface Methods {
+export interface Methods extends WitnessMethods {
   start: { params: { database: string }; result: Started };
   remember: { params: { items: Item[] }; result: Remembered };
   remember_samples: { params: Nothing; result: Remembered };
   documents: { params: Nothing; result: { documents: DocumentInfo[] } };
   document: { params: { id: string }; result: { document: DocumentInfo; text: string; passages: Passage[] } };
-  forget: { params: { document: string } | { session: string }; result: { removed: Record<string, number> } };
+  forget: { params: ({ document: string } | { session: string }) & { despite_hold?: boolean }; result: { removed: Record<string, number> } };
   ask: { params: { text: string; session: string }; result: Answer };
   flush: { params: Nothing; result: Nothing };
   feedback: { params: { id: string; quality: number }; result: Nothing };
   sessions: { params: Nothing; result: { sessions: SessionInfo[] } };
   session: { params: { id: string }; result: { turns: Turn[] } };
-  witness: { params: { limit: number; offset: number; where?: Record<string, unknown>; query?: string }; result: { total: number; entries: WitnessEntry[] } };
   stats: { params: Nothing; result: Stats };
   kernels: { params: Nothing; result: { kernels: Kernels | null } };
   export: { params: Nothing; result: { name: string; bytes: ArrayBuffer } };

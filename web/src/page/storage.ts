@@ -1,6 +1,7 @@
 // What the notebook takes on this device, how safely it lies there, and how to take it along or delete it.
 import { announce } from "./announce";
 import { confirm } from "./dialogs";
+import { download } from "./download";
 import { chooseFiles } from "./drops";
 import { byId, element, fill, type Child } from "./element";
 import { bytes, count, fileDate, milliseconds, plural } from "./format";
@@ -40,9 +41,7 @@ export class StorageView {
     try {
       const { bytes: content } = await this.notebook.call("export", {});
       const name = `notebook-${fileDate()}.pyruvllm.sqlite`;
-      const address = URL.createObjectURL(new Blob([content], { type: "application/vnd.sqlite3" }));
-      element("a", { href: address, download: name }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      download(name, [content], "application/vnd.sqlite3");
       toast(`Exported ${bytes(content.byteLength)} to ${name}`);
     } catch (error) {
       toast(`Nothing was exported: ${(error as Error).message}`, { tone: "problem" });

@@ -119,8 +119,8 @@ async def document(emit, id):
 
 
 @method
-async def forget(emit, document=None, session=None):
-    return {"removed": asdict(await llm.forget(document=document, session=session))}
+async def forget(emit, document=None, session=None, despite_hold=False):
+    return {"removed": asdict(await llm.forget(document=document, session=session, despite_hold=despite_hold))}
 
 
 @method
@@ -171,33 +171,6 @@ async def session(emit, id):
 
 def rated(answer):
     return {**asdict(answer), "quality": llm.witness.get(answer.id).quality_score}
-
-
-@method
-async def witness(emit, limit=50, offset=0, where=None, query=None):
-    if query:
-        entries = await llm.witness.search(query, limit, where)
-        total = len(entries)
-    else:
-        entries, total = llm.witness.list(where=where, limit=limit, offset=offset), llm.witness.count(where)
-    return {
-        "total": total,
-        "entries": [
-            {
-                "id": entry.request_id,
-                "session": entry.session_id,
-                "query": entry.query,
-                "model": entry.model_used,
-                "quality": entry.quality_score,
-                "latency": asdict(entry.latency),
-                "routing": asdict(entry.routing_decision),
-                "sources": len(entry.context_doc_ids),
-                "timestamp": entry.timestamp,
-                "error": asdict(entry.error) if entry.error else None,
-            }
-            for entry in entries
-        ],
-    }
 
 
 @method

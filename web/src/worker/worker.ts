@@ -1,6 +1,7 @@
 // The worker: boots Python, loads the memory and carries calls between the page and service.py. Nothing here is on the main thread.
 import { bridge } from "../bridge";
 import { isOfTheMemory, type Method, type ProtocolEvent, type Reply, type Request, type Stage } from "../page/protocol";
+import audit from "./audit.py";
 import calls from "./calls.py";
 import { countDownloads } from "./downloads";
 import service from "./service.py";
@@ -93,6 +94,7 @@ async function boot(progress: (stage: Stage, label: string, done: number, total:
     const missing = PACKAGES.filter((name) => !(name in python.loadedPackages));
     if (missing.length) throw failure("PackageError", `${missing.join(" and ")} could not be loaded. ${problems.join(" ")}`);
     python.runPython(service, { filename: "service.py" });
+    python.runPython(audit, { filename: "audit.py" });
     python.runPython(calls, { filename: "calls.py" });
     return { launch: python.globals.get("launch"), cancel: python.globals.get("cancel") };
   } finally {
