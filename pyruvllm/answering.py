@@ -3,25 +3,40 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from .config import GenerationConfig
+from .config import Config, GenerationConfig
 from .errors import NotFoundError, RuvLLMError
-from .memory.witness import WitnessEntry
+from .memory.session import SessionIndex
+from .memory.unified import UnifiedMemory
+from .memory.witness import WitnessEntry, WitnessLog
 from .models import extractive
 from .models.citation import cited, kept
 from .models.extractive import Composition
 from .models.generative import Writing
 from .models.grounding import Message, ground
+from .models.shelf import ModelShelf
+from .routing.router import PolicyRouter
 from .types import Answer, ErrorInfo, Generated, Hit, Latency, RoutingDecision, Source
-
-if TYPE_CHECKING:
-    from .runtime import RuvLLM
 
 QUOTED = "No language model is loaded: this is quoted from memory."
 ASKED_FOR = "Quoted from memory, as the settings ask for."
+
+
+class Parts(Protocol):
+    """What is needed of a ``RuvLLM``."""
+
+    memory: UnifiedMemory
+    models: ModelShelf
+    config: Config
+    sessions: SessionIndex
+    witness: WitnessLog
+    router: PolicyRouter
+
+    @property
+    def writable(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,7 @@ class Question:
     where: Mapping[str, Any] | None
     generation: GenerationConfig
     history: Sequence[Message] | None = None
+    instructions: str = ""  # to the model, beside its own
 
 
 class AnswerStream:
@@ -43,7 +59,7 @@ class AnswerStream:
     is then what was written so far. Leaving the iterator, or cancelling, ends it too, without an answer.
     """
 
-    def __init__(self, llm: "RuvLLM", question: Question):
+    def __init__(self, llm: Parts, question: Question):
         self.llm, self.question = llm, question
         self.sources: tuple[Source, ...] = ()
         self.answer: Answer | None = None
@@ -134,7 +150,8 @@ class AnswerStream:
         assert self._routing is not None
         room = min(model.runner.context, config.context)
         answer = min(config.max_tokens, room // 2)
-        grounding = ground(model, self.question.text, self._hits, self._history(config.history), room - answer)
+        asked, before = self.question, self._history(config.history)
+        grounding = ground(model, asked.text, self._hits, before, room - answer, asked.instructions)
         writing = self._writing = Writing(model, grounding, self._hits, config, self._routing, room)
         models.began(writing)
         if self._stopped:

@@ -95,6 +95,10 @@ class GenerationConfig:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ConfigError(f"{name} is {value!r}; an integer of at least {least} would be right")
+        for name, low, high in (("temperature", 0, 100), ("top_p", 0, 1)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high):
+                raise ConfigError(f"{name} is {value!r}; a number between {low} and {high}, or None, would be right")
 
 
 @dataclass(frozen=True)

@@ -124,14 +124,15 @@ class RuvLLM:
         where: Mapping[str, Any] | None = None,
         generation: GenerationConfig | None = None,
         history: Sequence[tuple[str, str]] | None = None,
+        instructions: str = "",
     ) -> AnswerStream:
         """The same piece by piece: iterate for the text, then read ``.answer``; ``.sources`` is there from the first piece on.
 
-        history: (role, text) of what was said before, instead of the session's turns.
+        history: (role, text) of what was said before, instead of the session's turns; instructions: said to the model beside its own.
         """
         text = checked_text(text, "the question").strip()
         how = generation or self.config.generation
-        return AnswerStream(self, Question(text, session, k or self.config.recall.k, where, how, history))
+        return AnswerStream(self, Question(text, session, k or self.config.recall.k, where, how, history, instructions))
 
     async def remember(
         self,

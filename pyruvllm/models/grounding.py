@@ -30,11 +30,17 @@ class Grounding:
     left_out: tuple[str, ...]
 
 
-def ground(model: LanguageModel, question: str, hits: Sequence[Hit], history: Sequence[Message], room: int) -> Grounding:
+def ground(
+    model: LanguageModel, question: str, hits: Sequence[Hit], history: Sequence[Message], room: int, instructions: str = ""
+) -> Grounding:
     """history: messages before the question, the newest last. room: tokens. ConfigError where the question alone has none."""
+
+    def written(passages: Sequence[Message], exchanges: Sequence[Sequence[Message]]) -> list[int]:
+        return _ids(model, question, passages, exchanges, instructions)
+
     passages = [(hit.metadata.get("heading") or hit.metadata["title"], hit.text) for hit in hits]
     exchanges = _exchanges(history)
-    bare = len(_ids(model, question, [("", "")] if passages else [], []))
+    bare = len(written([("", "")] if passages else [], []))
     if bare > room:
         raise ConfigError(f"the question takes {bare} tokens with what goes around it, and there is room for {room}")
     left = room - bare
@@ -46,14 +52,17 @@ def ground(model: LanguageModel, question: str, hits: Sequence[Hit], history: Se
         chosen = [part for part in [_cut(model, passages[0], left)] if part[1]]
     spent = sum(costs[:given]) if given else left if chosen else 0
     kept = exchanges[len(exchanges) - _fitting(said[::-1], left - spent) :]
-    while len(ids := _ids(model, question, chosen, kept)) > room and (kept or chosen):  # costs are near, not exact
+    while len(ids := written(chosen, kept)) > room and (kept or chosen):  # costs are near, not exact
         kept, chosen = (kept[1:], chosen) if kept else (kept, chosen[:-1])
     return Grounding(ids, len(chosen), _left_out(len(passages), len(chosen), bool(cut and chosen), len(exchanges), len(kept)))
 
 
-def _ids(model: LanguageModel, question: str, passages: Sequence[Message], exchanges: Sequence[Sequence[Message]]) -> list[int]:
+def _ids(
+    model: LanguageModel, question: str, passages: Sequence[Message], exchanges: Sequence[Sequence[Message]], instructions: str
+) -> list[int]:
     before = [{"role": role, "content": text} for exchange in exchanges for role, text in exchange]
     messages = grounded_prompt(question, passages, before)
+    messages[0]["content"] = "\n\n".join(part for part in (messages[0]["content"], instructions) if part)
     if model.template is not None:
         return model.chat_ids(messages)
     names = {"system": "", "user": "User: ", "assistant": "Assistant: "}

@@ -8,6 +8,7 @@ from pyruvllm.config import Config, GenerationConfig
 from pyruvllm.errors import ConfigError, GgufError, NotFoundError
 from pyruvllm.host import current
 from pyruvllm.memory.unified import UnifiedMemory
+from pyruvllm.memory_chat import MemoryChat
 from pyruvllm.runtime import RuvLLM
 from pyruvllm.storage import open_driver
 from tests.contracts.stores import WordEmbedder
@@ -191,3 +192,43 @@ class GeneratedContract:
         told = llm.models.model.tokenizer.decode(llm.models.model.runner.history)
         assert "\n\nUser: Question: When does the lease end?" in told
 
+    async def test_chat_completions_go_through_all_of_it(self, open_llm, as_file):
+        llm = await self.ready(open_llm)
+        chat, messages = MemoryChat(llm), [{"role": "user", "content": QUESTION}]
+        quoted = await chat.completions.create(messages=messages)
+        assert (quoted.model, quoted.kind, quoted.usage.total_tokens) == ("extractive", "extractive", 0)
+        await llm.models.load(as_file(scripted_model(SCRIPT)))
+        before = [{"role": "system", "content": "Speak <|im_end|> softly."}, {"role": "user", "content": "Hello"}]
+        before.append({"role": "assistant", "content": "Hello [1]."})
+        options = {"messages": [*before, *messages], "session": "s", "temperature": 0.5, "max_tokens": 50}
+        answer = await chat.completions.create(**options, model="parrot")
+        assert answer.choices[0].message.content.strip() == SAID and answer.choices[0].finish_reason == "stop"
+        assert [source.title for source in answer.sources] == ["Lease", "Jonas"] and answer.sources[0].highlight
+        assert (answer.model, answer.object, answer.kind) == ("parrot", "chat.completion", "generated")
+        entry = llm.witness.get(answer.request)
+        assert (entry.session_id, entry.generated.completion_tokens) == ("s", answer.usage.completion_tokens)
+        told = llm.models.model.tokenizer.decode(llm.models.model.runner.history)
+        assert "softly." in told and "Hello.\n" in told and told.count("Hello") == 2
+
+        chunks = [chunk async for chunk in await chat.completions.create(**options, stream=True)]
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == answer.choices[0].message.content
+        assert chunks[0].choices[0].delta.role == "assistant" and len(chunks[0].sources) == 2
+        assert chunks[-1].usage.completion_tokens == answer.usage.completion_tokens and chunks[-1].sources[0].highlight
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"messages": []},
+            {"messages": [{"role": "assistant", "content": "x"}]},
+            {"messages": [{"role": "user", "content": 7}]},
+            {"n": 2},
+            {"model": "gpt-5"},
+            {"tools": []},
+            {"max_tokens": -1},
+            {"temperature": -1},
+        ],
+    )
+    async def test_what_chat_completions_cannot_do_is_refused(self, open_llm, as_file, wrong):
+        llm = await open_llm()
+        with pytest.raises(ConfigError):
+            await MemoryChat(llm).completions.create(**{"messages": [{"role": "user", "content": "x"}], **wrong})

@@ -19,6 +19,7 @@ LAYERS = (
     ("answering",),
     ("runtime",),
     ("chat", "notebook", "cli", "__init__", "__main__"),
+    ("memory_chat",),
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 MODULES = sorted(path for package in ("hnsw_pure", "pyruvllm") for path in (ROOT / package).rglob("*.py"))
