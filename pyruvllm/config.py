@@ -75,3 +75,4 @@ class Config:
     writeback: WritebackConfig = field(default_factory=WritebackConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
     clock: Clock = field(default_factory=Clock)
+    lock_after_minutes: float | None = None  # without a request, of a sealed memory; None: it locks when told to

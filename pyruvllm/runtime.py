@@ -10,8 +10,9 @@ import numpy as np
 from .config import Config
 from .embed import open_embedder
 from .embed.embedder import Embedder
-from .errors import ConfigError, NotFoundError
+from .errors import ConfigError, LockedError, NotFoundError
 from .kernels.registry import KernelRegistry
+from .locking import Lockable, Reopen
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
 from .memory.forgetting import Forgetting, Forgotten
@@ -23,7 +24,7 @@ from .memory.witness import WitnessEntry, WitnessLog
 from .models import extractive
 from .models.citation import cited, kept, recited
 from .routing.router import PolicyRouter
-from .storage import check, open_driver
+from .storage import Secret, check, is_sealed_file, open_driver, open_sealed_file, sealed_file
 from .storage.driver import Driver
 from .types import Answer, ErrorInfo, Hit, Latency, Metadata, RoutingDecision, Source
 
@@ -37,33 +38,43 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     readonly: bool = False,
     embedder: Embedder | None = None,
     progress: Stage | None = None,
+    passphrase: str | None = None,
+    device_key: bool | None = None,
 ) -> "RuvLLM":
     """Opens the memory of that name, making it when there is none.
 
     In the browser ``name`` names a database of this origin; natively it is a name in the user's data folder or a path.
     Another tab or process that has it open is the writer: ``writable`` is then False here.
     Raises the StorageError family (nothing is overwritten) and ModelError.
+
+    A passphrase or ``device_key=True`` (this browser's or this user's key) opens a sealed memory, and makes a new one sealed; see
+    ``docs/sealing.md``. Without either this device's key is tried. LockedError, PassphraseError, TamperedError.
     """
     config = config or Config()
     step = progress or (lambda label, done, total: None)
-    step("memory", 0, 1)
-    driver = await open_driver(str(name), readonly=readonly)
-    try:
-        embedder = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
-        kernels = await open_registry(driver, config.clock)
-        return RuvLLM(await _memory(driver, embedder, config, kernels, lambda done, total: step("memory", done, total)), kernels)
-    except BaseException:
-        await driver.close()
-        raise
+
+    async def opened(secret: Secret) -> tuple[UnifiedMemory, KernelRegistry | None]:
+        step("memory", 0, 1)
+        driver = await open_driver(str(name), readonly=readonly, secret=secret)
+        try:
+            model = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
+            kernels = await open_registry(driver, config.clock)
+            return await _memory(driver, model, config, kernels, lambda done, total: step("memory", done, total)), kernels
+        except BaseException:
+            await driver.close()
+            raise
+
+    return RuvLLM(*await opened(Secret(passphrase, device_key)), reopen=opened)
 
 
-class RuvLLM:
+class RuvLLM(Lockable):
     """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``
 
     ``kernels``: what computes; None where this installation has no kernels.
     """
 
-    def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None):
+    def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None, reopen: Reopen | None = None):
+        self._reopen = reopen
         self._attach(memory, kernels)
 
     def _attach(self, memory: UnifiedMemory, kernels: KernelRegistry | None) -> None:
@@ -80,6 +91,7 @@ class RuvLLM:
             statistics.load()
             memory.before_flush = statistics.save_quietly
             self._witness_refused(kernels)
+        self.lock_after(memory.config.lock_after_minutes)
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
         """An entry for each pack of kernels that is not used, once for each reason."""
@@ -108,6 +120,7 @@ class RuvLLM:
         self, text: str, *, session: str | None = None, k: int | None = None, where: Mapping[str, Any] | None = None
     ) -> "AnswerStream":
         """The same piece by piece: iterate for the text, then read ``.answer``; ``.sources`` is there from the first piece on."""
+        self.touch()
         return AnswerStream(self, checked_text(text, "the question").strip(), session, k or self.config.recall.k, where)
 
     async def remember(
@@ -120,6 +133,7 @@ class RuvLLM:
         progress: Callable[[int, int], None] | None = None,
     ) -> Document:
         """Remembers a text, or the UTF-8 text file at a ``Path``, and returns when it is durable."""
+        self.touch()
         if isinstance(source, Path):
             title, source = title or source.name, source.read_bytes()
         if isinstance(source, bytes):
@@ -167,16 +181,21 @@ class RuvLLM:
         sources = recited(turn.metadata, self.memory)
         return Answer(entry.request_id, turn.text, turn.metadata["kind"], sources, entry.latency, entry.routing_decision)
 
-    async def export(self) -> bytes:
-        """Everything, as one SQLite file."""
+    async def export(self, *, passphrase: str | None = None) -> bytes:
+        """Everything, as one plain SQLite file; with a passphrase as a sealed file that it alone opens, here or in another host."""
         await self.flush()
-        return await self.memory.driver.export()
+        image = await self.memory.driver.export()
+        return image if passphrase is None else await sealed_file(image, passphrase)
 
-    async def restore(self, image: bytes) -> None:
-        """Puts an exported file in the place of everything here, durably.
+    async def restore(self, image: bytes, *, passphrase: str | None = None) -> None:
+        """Puts an exported file in the place of everything here, durably; what is sealed here stays sealed as it is.
 
-        CorruptError or NewerError when the file cannot be used: then all stays as it was.
+        CorruptError, NewerError or PassphraseError when the file cannot be used: then all stays as it was.
         """
+        if passphrase is not None:
+            image = await open_sealed_file(image, passphrase)
+        elif is_sealed_file(image):
+            raise LockedError("this file is sealed: restore it with its passphrase; everything is as it was")
         await self.flush()
         await self.memory.driver.replace(image, check)
         await self.witness.close()
@@ -189,8 +208,11 @@ class RuvLLM:
         await self.memory.flush()
 
     async def close(self) -> None:
-        await self.witness.close()
-        await self.memory.close()
+        if self._idle is not None:
+            self._idle.stop()
+        if not self.locked:
+            await self.witness.close()
+            await self.memory.close()
 
     async def __aenter__(self) -> "RuvLLM":
         return self

@@ -16,6 +16,7 @@ LAYERS = (
     ("memory", "embed"),
     ("routing", "models", "cache"),
     ("learning", "federation"),
+    ("locking",),
     ("runtime",),
     ("chat", "notebook", "cli", "__init__", "__main__"),
 )
