@@ -109,3 +109,4 @@ class Config:
     recall: RecallConfig = field(default_factory=RecallConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     clock: Clock = field(default_factory=Clock)
+    lock_after_minutes: float | None = None  # without a request, of a sealed memory; None: it locks when told to

@@ -9,8 +9,9 @@ from .answering import AnswerStream, Question
 from .config import Config, GenerationConfig
 from .embed import open_embedder
 from .embed.embedder import Embedder
-from .errors import ConfigError, NotFoundError
+from .errors import ConfigError, LockedError, NotFoundError
 from .kernels.registry import KernelRegistry
+from .locking import Lockable, Reopen
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
 from .memory.forgetting import Forgetting, Forgotten
@@ -22,7 +23,7 @@ from .memory.witness import WitnessEntry, WitnessLog
 from .models.citation import recited
 from .models.shelf import ModelShelf
 from .routing.router import PolicyRouter
-from .storage import check, open_driver
+from .storage import Secret, check, is_sealed_file, open_driver, open_sealed_file, sealed_file
 from .storage.driver import Driver
 from .types import Answer, ErrorInfo, Metadata
 
@@ -36,35 +37,44 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     readonly: bool = False,
     embedder: Embedder | None = None,
     progress: Stage | None = None,
+    passphrase: str | None = None,
+    device_key: bool | None = None,
 ) -> "RuvLLM":
     """Opens the memory of that name, making it when there is none.
 
     In the browser ``name`` names a database of this origin; natively it is a name in the user's data folder or a path.
     Another tab or process that has it open is the writer: ``writable`` is then False here.
     Raises the StorageError family (nothing is overwritten) and ModelError.
+
+    A passphrase or ``device_key=True`` (this browser's or this user's key) opens a sealed memory, and makes a new one sealed; see
+    ``docs/sealing.md``. Without either this device's key is tried. LockedError, PassphraseError, TamperedError.
     """
     config = config or Config()
     step = progress or (lambda label, done, total: None)
-    step("memory", 0, 1)
-    driver = await open_driver(str(name), readonly=readonly)
-    try:
-        embedder = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
-        kernels = await open_registry(driver, config.clock)
-        llm = RuvLLM(await _memory(driver, embedder, config, kernels, lambda done, total: step("memory", done, total)), kernels)
-        await llm.witness.retain_if_due()
-        return llm
-    except BaseException:
-        await driver.close()
-        raise
+    async def opened(secret: Secret) -> tuple[UnifiedMemory, KernelRegistry | None]:
+        step("memory", 0, 1)
+        driver = await open_driver(str(name), readonly=readonly, secret=secret)
+        try:
+            model = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
+            kernels = await open_registry(driver, config.clock)
+            return await _memory(driver, model, config, kernels, lambda done, total: step("memory", done, total)), kernels
+        except BaseException:
+            await driver.close()
+            raise
+
+    llm = RuvLLM(*await opened(Secret(passphrase, device_key)), reopen=opened)
+    await llm.witness.retain_if_due()
+    return llm
 
 
-class RuvLLM:
+class RuvLLM(Lockable):
     """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``
 
     ``kernels``: what computes; None where this installation has no kernels. ``models``: language models, and the one that answers.
     """
 
-    def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None):
+    def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None, reopen: Reopen | None = None):
+        self._reopen = reopen
         self._attach(memory, kernels)
         self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock)
 
@@ -82,6 +92,7 @@ class RuvLLM:
             statistics.load()
             memory.before_flush = statistics.save_quietly
             self._witness_refused(kernels)
+        self.lock_after(memory.config.lock_after_minutes)
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
         """An entry for each pack of kernels that is not used, once for each reason."""
@@ -130,6 +141,7 @@ class RuvLLM:
 
         history: (role, text) of what was said before, instead of the session's turns; instructions: said to the model beside its own.
         """
+        self.touch()
         text = checked_text(text, "the question").strip()
         how = generation or self.config.generation
         return AnswerStream(self, Question(text, session, k or self.config.recall.k, where, how, history, instructions))
@@ -144,6 +156,7 @@ class RuvLLM:
         progress: Callable[[int, int], None] | None = None,
     ) -> Document:
         """Remembers a text, or the UTF-8 text file at a ``Path``, and returns when it is durable."""
+        self.touch()
         if isinstance(source, Path):
             title, source = title or source.name, source.read_bytes()
         if isinstance(source, bytes):
@@ -195,16 +208,21 @@ class RuvLLM:
         kind, decision = turn.metadata["kind"], entry.routing_decision
         return Answer(entry.request_id, turn.text, kind, sources, entry.latency, decision, generated=entry.generated, notes=notes)
 
-    async def export(self) -> bytes:
-        """Everything, as one SQLite file."""
+    async def export(self, *, passphrase: str | None = None) -> bytes:
+        """Everything, as one plain SQLite file; with a passphrase as a sealed file that it alone opens, here or in another host."""
         await self.flush()
-        return await self.memory.driver.export()
+        image = await self.memory.driver.export()
+        return image if passphrase is None else await sealed_file(image, passphrase)
 
-    async def restore(self, image: bytes) -> None:
-        """Puts an exported file in the place of everything here, durably.
+    async def restore(self, image: bytes, *, passphrase: str | None = None) -> None:
+        """Puts an exported file in the place of everything here, durably; what is sealed here stays sealed as it is.
 
-        CorruptError or NewerError when the file cannot be used: then all stays as it was.
+        CorruptError, NewerError or PassphraseError when the file cannot be used: then all stays as it was.
         """
+        if passphrase is not None:
+            image = await open_sealed_file(image, passphrase)
+        elif is_sealed_file(image):
+            raise LockedError("this file is sealed: restore it with its passphrase; everything is as it was")
         await self.flush()
         await self.memory.driver.replace(image, check)
         await self.witness.close()
@@ -218,9 +236,12 @@ class RuvLLM:
         await self.witness.retain_if_due()
 
     async def close(self) -> None:
+        if self._idle is not None:
+            self._idle.stop()
         await self.models.unload()
-        await self.witness.close()
-        await self.memory.close()
+        if not self.locked:
+            await self.witness.close()
+            await self.memory.close()
 
     async def __aenter__(self) -> "RuvLLM":
         return self

@@ -3,11 +3,12 @@
 import sys
 
 from .driver import Driver, Row, Value
+from .identity import is_sealed_file
 from .migrate import Migration, check, migrate
 from .secret import Protection, Secret
 
 __all__ = ["Driver", "Migration", "Protection", "Row", "Secret", "Value", "check", "delete_database", "migrate", "open_driver"]
-__all__ += ["open_sealed_file", "protection_of", "sealed_file"]
+__all__ += ["is_sealed_file", "open_sealed_file", "protection_of", "sealed_file"]
 
 BROWSER = sys.platform == "emscripten"
 

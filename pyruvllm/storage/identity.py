@@ -3,7 +3,13 @@
 from ..errors import StorageError
 from .driver import Driver
 
-APPLICATION_ID = 0x5052764C
+APPLICATION_ID = 0x5052764C  # "PRvL"
+SEALED_ID = 0x50527653  # "PRvS", of the SQLite file that the records of a sealed database lie in
+
+
+def is_sealed_file(content: bytes) -> bool:
+    """Whether a file is a sealed database, told by its first 72 bytes."""
+    return content[:16] == b"SQLite format 3\0" and content[68:72] == SEALED_ID.to_bytes(4, "big")
 
 
 def claim(driver: Driver) -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FencedError, NewerError, ReadOnlyError, TamperedError
+from .identity import SEALED_ID, is_sealed_file
 from .pagedfile import EXTENT, PAGE, PagedFile
 from .sealing import EXTENT as EXTENT_RECORD
 from .sealing import HEAD, KEYS, LOG, MANIFEST, Keys, Label, protection_in
 from .secret import Protection, Secret
 
-SEALED_ID = 0x50527653  # "PRvS", the application id of a sealed memory's file; a plain one has "PRvL"
 FORMAT = 2  # of the head; 1 is a plain memory in a browser
 TABLES = (
     "CREATE TABLE meta (kind INTEGER PRIMARY KEY, first INTEGER, second INTEGER, record BLOB)",
@@ -195,10 +195,9 @@ def is_sealed(path: Path) -> bool:
     """Whether a file is a sealed memory, told by the application id in its header."""
     try:
         with path.open("rb") as file:
-            header = file.read(72)
+            return is_sealed_file(file.read(72))
     except OSError:
         return False
-    return header[:16] == b"SQLite format 3\0" and header[68:72] == SEALED_ID.to_bytes(4, "big")
 
 
 def stored_protection(name: str, path: Path) -> Protection:

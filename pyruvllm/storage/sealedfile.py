@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import HostError, StorageError
+from ..errors import CorruptError, HostError, StorageError
 from . import vfs
 from .failure import errors, rollback_mode
+from .identity import is_sealed_file
 from .pagedfile import EXTENT, PAGE, PagedFile
-from .pagestore import PageStore, is_sealed, write_new
+from .pagestore import PageStore, write_new
 from .sealing import Keys
 from .secret import Protection, Secret
 
@@ -159,9 +160,10 @@ async def open_sealed_file(content: bytes, secret: Secret) -> bytes:
     def opened() -> bytes:
         with tempfile.TemporaryDirectory(prefix="pyruvllm-") as folder, errors(name):
             path = Path(folder, "sealed")
+            if not is_sealed_file(content):
+                kind = StorageError if content.startswith(b"SQLite format 3\0") else CorruptError
+                raise kind(f"{name} is not a sealed memory ({len(content)} bytes)")
             path.write_bytes(rollback_mode(content))
-            if not is_sealed(path):
-                raise StorageError(f"{name} is not a sealed memory ({len(content)} bytes)")
             store, file = PageStore.open(name, path, secret, writable=False)
             store.close()
             image = file.image()

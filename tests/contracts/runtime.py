@@ -1,9 +1,12 @@
 """The whole of it, on whatever host runs this: remember, ask, cite, come back, forget."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
-from pyruvllm.errors import ConfigError, CorruptError, NotFoundError
+from pyruvllm.config import Config
+from pyruvllm.errors import ConfigError, CorruptError, LockedError, NotFoundError, PassphraseError, StorageError
 from pyruvllm.kernels.shelf import CURRENT, DriverShelf
 from tests.contracts.stores import WordEmbedder
 
@@ -226,3 +229,76 @@ class RuntimeContract:
         told = [(entry.query, entry.model_used, entry.error.kind) for entry in refused]
         assert told == [("Kernels: the current pack", "none", "PackError")]
         assert "unsigned" in refused[0].error.message
+
+    # sealed
+
+    async def test_a_sealed_memory_is_locked_and_opened_again(self, open_llm):
+        llm = await open_llm(passphrase="net loft")
+        await llm.remember(NOTES["Jonas"], title="Jonas")
+        assert llm.protection.passphrase and not llm.locked
+        stream = llm.stream("Which nuts can my nephew not eat?")
+        await llm.lock()
+        await llm.lock()  # what is locked stays so
+        assert llm.locked
+        for act in (lambda: llm.ask("Which nuts?"), lambda: llm.remember("more"), llm.flush, llm.export, lambda: anext(aiter(stream))):
+            with pytest.raises(LockedError, match="locked"):
+                await act()
+        with pytest.raises(LockedError):
+            llm.history("any")
+        with pytest.raises(PassphraseError):
+            await llm.unlock("fish loft")
+        assert llm.locked
+        await llm.unlock("net loft")
+        assert "hazelnuts" in (await llm.ask("Which nuts can my nephew not eat?")).text
+        await llm.lock()
+        await llm.close()
+
+    async def test_a_memory_that_is_not_sealed_has_no_lock(self, open_llm):
+        llm = await open_llm()
+        with pytest.raises(StorageError, match="not sealed"):
+            await llm.lock()
+        assert llm.protection is None and not llm.locked
+
+    async def test_protecting_and_changing_keys_keeps_what_is_remembered(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        await llm.protect(device_key=True)
+        await llm.change_keys(passphrase="first", device_key=True)
+        await llm.change_keys(current="first", passphrase="second")
+        await llm.close()
+        with pytest.raises(LockedError):
+            await open_llm()
+        with pytest.raises(PassphraseError):
+            await open_llm(passphrase="first")
+        llm = await open_llm(passphrase="second")
+        assert "2029" in (await llm.ask("When does the lease end?")).text
+        await llm.unprotect()
+        await llm.close()
+        llm = await open_llm()
+        assert "2029" in (await llm.ask("When does the lease end?")).text
+
+    async def test_a_sealed_export_is_restored_with_its_passphrase(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        file = await llm.export(passphrase="travel")
+        assert b"hazelnuts" not in file and b"hazelnuts" in await llm.export()
+        other = await open_llm("other", device_key=True)
+        refused = ((file, None, LockedError), (file, "wrong", PassphraseError), (b"no file", "travel", CorruptError))
+        for content, passphrase, kind in refused:
+            with pytest.raises(kind):
+                await other.restore(content, passphrase=passphrase)
+        await other.restore(file, passphrase="travel")
+        assert other.protection.device_key
+        assert "2029" in (await other.ask("When does the lease end?")).text
+
+    async def test_an_idle_memory_locks_itself(self, open_llm):
+        llm = await open_llm(device_key=True, config=Config(lock_after_minutes=0.02))
+        await llm.remember(NOTES["Jonas"], title="Jonas")
+        async with asyncio.timeout(10):
+            while not llm.locked:
+                await asyncio.sleep(0.05)
+        await llm.unlock()
+        llm.lock_after(None)
+        assert "hazelnuts" in (await llm.ask("Which nuts can my nephew not eat?")).text
+        with pytest.raises(ConfigError):
+            llm.lock_after(0)

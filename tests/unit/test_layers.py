@@ -16,7 +16,7 @@ LAYERS = (
     ("memory", "embed"),
     ("routing", "models", "cache"),
     ("learning", "federation"),
-    ("answering",),
+    ("answering", "locking"),
     ("runtime",),
     ("chat", "notebook", "cli", "__init__", "__main__"),
     ("memory_chat",),

@@ -7,7 +7,8 @@ from tests.contracts.runtime import RuntimeContract
 
 
 @pytest_asyncio.fixture
-async def open_llm(tmp_path):
+async def open_llm(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     opened = []
 
     async def open_llm(name="main", **options):
