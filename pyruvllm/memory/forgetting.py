@@ -25,7 +25,7 @@ PASSAGES = "SELECT r.id FROM passages AS p JOIN records AS r ON r.number = p.num
 ANSWERS = """SELECT t.session, t.ordinal, t.witness, t.details FROM turns AS t WHERE t.role = 'assistant' AND EXISTS (
     SELECT 1 FROM json_each(t.details, '$.sources') AS s WHERE json_extract(s.value, '$.id') IN (SELECT value FROM json_each(?)))"""
 # Wherever an id or a number of a record may stand, so that a report says what was found nowhere.
-IDS = (("records", "id"), ("documents", "id"), ("passages", "document"), ("edges", "source"), ("edges", "target"))
+IDS = (("records", "id"), ("documents", "id"), ("passages", "document"), ("nodes", "id"))
 NUMBERS = (("vectors", "number"), ("postings", "number"), ("passages", "number"), ("sessions", "number"), ("turns", "session"))
 NUMBERS += (("witness", "number"), ("policies", "number"))
 

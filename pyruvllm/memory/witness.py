@@ -199,7 +199,8 @@ class WitnessLog:
         with memory.transaction():
             memory.put(COLLECTION, [Draft(e.query, e.request_id, _metadata(e), e.query_embedding) for e in entries])
             memory.driver.executemany(INSERT, [(to_blob(e.response_embedding, "<f2"), e.request_id) for e in entries])
-            memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries)
+            there = set(memory.records.taken([e.session_id for e in entries]))  # an edge from a session that is gone would dangle
+            memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries if e.session_id in there)
 
     def _row(self, id: str) -> WitnessEntry:
         rows = self.memory.driver.query(f"{SELECT} WHERE r.id = ?", (id,))
