@@ -62,6 +62,30 @@ class WritebackConfig:
 
 
 @dataclass(frozen=True)
+class PolicyConfig:
+    ttl_ms: int = 60_000  # for which a policy that is in force is not read again, unless it changed here
+    capacity: int = 10_000  # policies beyond which those used longest ago go; none that is in force or bundled
+
+    def __post_init__(self) -> None:
+        if self.ttl_ms < 0 or self.capacity < 1:
+            raise ConfigError(f"policies need ttl_ms of 0 or more and a capacity of 1 or more, not {self}")
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """When the live state of a session ends. The conversation itself is kept, for ever unless ``keep_ms`` says how long."""
+
+    idle_ms: int = 300_000  # without a turn
+    lifetime_ms: int = 3_600_000  # since it became live
+    keep_ms: int | None = None  # without a turn, after which a conversation that is not pinned is removed
+    warm: int = 2048  # sessions that are held ready
+
+    def __post_init__(self) -> None:
+        if self.idle_ms < 1 or self.lifetime_ms < 1 or self.warm < 1 or (self.keep_ms is not None and self.keep_ms < self.idle_ms):
+            raise ConfigError(f"sessions need idle_ms, lifetime_ms and warm of 1 or more, and no keep_ms below idle_ms, not {self}")
+
+
+@dataclass(frozen=True)
 class RecallConfig:
     """What an answer may draw on."""
 
@@ -108,5 +132,7 @@ class Config:
     writeback: WritebackConfig = field(default_factory=WritebackConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    session: SessionConfig = field(default_factory=SessionConfig)
     clock: Clock = field(default_factory=Clock)
     lock_after_minutes: float | None = None  # without a request, of a sealed memory; None: it locks when told to

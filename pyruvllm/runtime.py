@@ -16,6 +16,7 @@ from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
 from .memory.forgetting import Forgetting, Forgotten
 from .memory.kernels import KernelStatistics, accelerator, open_registry
+from .memory.patterns import PatternStore
 from .memory.policy import PolicyStore
 from .memory.session import SessionIndex, Turn
 from .memory.unified import UnifiedMemory
@@ -84,6 +85,7 @@ class RuvLLM(Lockable):
         self.documents = DocumentStore(memory)
         self.sessions = SessionIndex(memory)
         self.policies = PolicyStore(memory)
+        self.patterns = PatternStore(memory, self.policies.latest("pattern").typed())  # type: ignore[arg-type]
         self.witness = WitnessLog(memory, memory.config.writeback)
         self.forgetting = Forgetting(memory)
         self.router = PolicyRouter(self.policies)

@@ -38,8 +38,7 @@ ANSWERS = """SELECT t.session, t.ordinal, t.witness, t.details FROM turns AS t W
 WITNESSED = "SELECT r.id FROM witness AS w JOIN records AS r ON r.number = w.number WHERE w.{} = ?"
 LISTED = "IN (SELECT value FROM json_each(?))"
 # Wherever an id or a number of a record may stand, so that a report says what was found nowhere.
-IDS = (("records", "id"), ("documents", "id"), ("passages", "document"), ("edges", "source"), ("edges", "target"))
-IDS += (("witness_archived", "id"),)
+IDS = (("records", "id"), ("documents", "id"), ("passages", "document"), ("nodes", "id"), ("witness_archived", "id"))
 NUMBERS = (("vectors", "number"), ("postings", "number"), ("passages", "number"), ("sessions", "number"), ("turns", "session"))
 NUMBERS += (("witness", "number"), ("policies", "number"), ("patterns", "number"))
 KEYS = (("witness_keys", "id"), ("witness_archived", "key"))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ from ..errors import ConfigError
 
 MODELS = ("350M", "700M", "1.2B", "2.6B")
 CONTEXTS = (256, 512, 1024, 2048, 4096)  # tokens
-PRECISIONS = ("fp16", "q8", "q4_k", "q4_0")
+PRECISIONS = ("fp16", "q8", "q4_k", "q4_0")  # the most precise first
 
 
 def names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
+    return [each.name for each in fields(kind)]
 
 
 def built(kind: Any, values: Mapping[str, Any]) -> Any:
@@ -34,6 +34,11 @@ def between(name: str, value: Any, low: float, high: float) -> None:
     number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
     if not number or not low <= value <= high:
         raise ConfigError(f"{name} is {value!r}; a number between {low} and {high} would be right")
+
+
+def at_least(name: str, value: Any, low: int, of: str) -> None:
+    if type(value) is not int or value < low:
+        raise ConfigError(f"{name} is {value!r}; a number of {of} of {low} or more would be right")
 
 
 @dataclass(frozen=True)
@@ -82,14 +87,29 @@ class RouterPolicy:
 
 
 @dataclass(frozen=True)
+class TierPlan:
+    """How the KV cache of one session is to be kept."""
+
+    tail_length: int  # tokens, the newest
+    tail_precision: str
+    store_precision: str  # of the older tokens
+
+
+@dataclass(frozen=True)
 class QuantizationPolicy:
-    """Parameters of a "quantization" policy: at which precision the KV cache of some layers is kept."""
+    """Parameters of a "quantization" policy: how the two tiers of the KV cache of some layers are kept."""
 
     layer_range: tuple[int, int] = (0, 16)  # first layer, and the one after the last
-    precision: str = "q4_0"
+    precision: str = "q4_0"  # of the store
     activation_threshold: float = 0.0  # largest activation up to which this precision is used; 0: always
-    memory_budget: int = 256 * 2**20  # bytes
+    memory_budget: int = 256 * 2**20  # bytes, of all sessions
     quality_weight: float = 0.5  # 0: only speed counts, 1: only quality
+    tail_length: int = 256  # tokens, the newest
+    tail_precision: str = "fp16"
+    shortest_tail: int = 64  # tokens that stay under any pressure
+    migration_batch: int = 64  # tokens that go from the tail to the store at once
+    relaxed_below: float = 0.5  # pressure below which a session that matters is kept more precisely
+    pressed_above: float = 0.8  # pressure above which one that matters little is kept less so
 
     def __post_init__(self) -> None:
         layers = tuple(self.layer_range) if isinstance(self.layer_range, (list, tuple)) else ()
@@ -97,10 +117,35 @@ class QuantizationPolicy:
             raise ConfigError(f"layer_range is (first, one after the last), 0 <= first < last, not {self.layer_range!r}")
         object.__setattr__(self, "layer_range", layers)  # JSON has lists only
         one_of("precision", self.precision, PRECISIONS)
+        one_of("tail_precision", self.tail_precision, PRECISIONS)
         between("activation_threshold", self.activation_threshold, 0, math.inf)
-        if type(self.memory_budget) is not int or self.memory_budget < 1:
-            raise ConfigError(f"memory_budget is a number of bytes above 0, not {self.memory_budget!r}")
+        at_least("memory_budget", self.memory_budget, 1, "bytes")
         between("quality_weight", self.quality_weight, 0, 1)
+        at_least("shortest_tail", self.shortest_tail, 0, "tokens")
+        at_least("tail_length", self.tail_length, self.shortest_tail, "tokens")
+        at_least("migration_batch", self.migration_batch, 1, "tokens")
+        between("relaxed_below", self.relaxed_below, 0, 1)
+        between("pressed_above", self.pressed_above, self.relaxed_below, 1)
+
+    def plan(self, importance: float = 0.5, pressure: float = 0.0, quality: float = 0.5) -> TierPlan:
+        """What the policy comes to for a session: how much it matters, how full the memory is, how good answers have to be, 0 ... 1 each.
+
+        ``quality_weight`` says how much the last counts against the first. Where there is room, a session that matters (above 0.75) is
+        kept one step more precisely; where there is not, one that matters little (below 0.25, or up to any as the memory fills) is
+        kept one step less so, and its tail shrinks towards ``shortest_tail``.
+        """
+        for name, value in (("importance", importance), ("pressure", pressure), ("quality", quality)):
+            between(name, value, 0, 1)
+        worth = self.quality_weight * quality + (1 - self.quality_weight) * importance
+        place = PRECISIONS.index(self.precision)
+        if pressure < self.relaxed_below and worth > 0.75:
+            return TierPlan(self.tail_length, self.tail_precision, PRECISIONS[max(place - 1, 0)])
+        if pressure <= self.pressed_above:
+            return TierPlan(self.tail_length, self.tail_precision, self.precision)
+        press = (pressure - self.pressed_above) / max(1 - self.pressed_above, 1e-9)  # 0 ... 1
+        coarser = worth < 0.25 + 0.75 * press
+        tail = round(self.tail_length - press * (1 - worth) * (self.tail_length - self.shortest_tail))
+        return TierPlan(tail, self.tail_precision, PRECISIONS[min(place + coarser, len(PRECISIONS) - 1)])
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "QuantizationPolicy":
@@ -108,4 +153,93 @@ class QuantizationPolicy:
         return built(cls, parameters)
 
 
-TYPED = {"router": RouterPolicy, "quantization": QuantizationPolicy}  # types whose parameters are known; "ewc", "pattern" ... are free
+@dataclass(frozen=True)
+class EwcPolicy:
+    """Parameters of an "ewc" policy: what holds weights near those of before (EWC; Kirkpatrick et al. 2017, online: Schwarz et al. 2018).
+
+    ``weights`` are those it pulls to; the entry's ``fisher_diagonal`` says how strongly each, and has one value for each of them.
+    """
+
+    task: str = ""  # what was learned when they were taken
+    ewc_lambda: float = 2000.0
+    fisher_decay: float = 0.99  # of the Fisher information before, when new is added
+    drift_threshold: float = 0.5  # change of the inputs from which on it is another task
+    samples: int = 0  # that the Fisher information was measured on
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, str):
+            raise ConfigError(f"task is a name, not {self.task!r}")
+        between("ewc_lambda", self.ewc_lambda, 0, 1e9)
+        between("fisher_decay", self.fisher_decay, 0, 1)
+        between("drift_threshold", self.drift_threshold, 0, math.inf)
+        at_least("samples", self.samples, 0, "samples")
+        if self.weights is not None:
+            weights = tuple(self.weights) if isinstance(self.weights, (list, tuple)) else (None,)
+            if not all(isinstance(weight, (int, float)) and math.isfinite(weight) for weight in weights):
+                raise ConfigError("weights are a list of finite numbers, or None")
+            object.__setattr__(self, "weights", weights)
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "EwcPolicy":
+        """From the JSON of ``PolicyEntry.parameters``. ConfigError."""
+        return built(cls, parameters)
+
+
+@dataclass(frozen=True)
+class PatternPolicy:
+    """Parameters of a "pattern" policy: what is one pattern, which are used, how they fade, and how many there may be."""
+
+    similarity: float = 0.85  # cosine from which on what is learned becomes part of a pattern
+    minimum_quality: float = 0.3  # below it a pattern is not matched
+    half_life_days: float = 30.0  # without use
+    capacity: int = 100_000
+    clusters: int = 100  # that deep consolidation gathers patterns into
+
+    def __post_init__(self) -> None:
+        between("similarity", self.similarity, 0, 1)
+        between("minimum_quality", self.minimum_quality, 0, 1)
+        between("half_life_days", self.half_life_days, 1e-6, 1e6)
+        at_least("capacity", self.capacity, 1, "patterns")
+        at_least("clusters", self.clusters, 1, "clusters")
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "PatternPolicy":
+        """From the JSON of ``PolicyEntry.parameters``. ConfigError."""
+        return built(cls, parameters)
+
+
+@dataclass(frozen=True)
+class KernelPolicy:
+    """Parameters of a "kernel" policy: what was measured of the kernels of one pack in one engine."""
+
+    pack: str
+    engine: str
+    version: int = 0  # counts up with each time it is written
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("pack", "engine"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} is a name, not {getattr(self, name)!r}")
+        at_least("version", self.version, 0, "writes")
+        if not isinstance(self.statistics, Mapping):
+            raise ConfigError(f"statistics are a dict, not {self.statistics!r}")
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "KernelPolicy":
+        """From the JSON of ``PolicyEntry.parameters``. ConfigError."""
+        missing = [name for name in ("pack", "engine") if name not in parameters]
+        if missing:
+            raise ConfigError(f"a kernel policy names its {missing[0]}")
+        return built(cls, parameters)
+
+
+Policy = RouterPolicy | QuantizationPolicy | EwcPolicy | PatternPolicy | KernelPolicy
+TYPED: dict[str, type[Policy]] = {
+    "router": RouterPolicy,
+    "quantization": QuantizationPolicy,
+    "ewc": EwcPolicy,
+    "pattern": PatternPolicy,
+    "kernel": KernelPolicy,
+}  # any other type is free: its parameters are JSON

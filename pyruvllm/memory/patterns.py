@@ -6,7 +6,7 @@ graph a pattern is ``derived`` from every entry, session or document that it was
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,16 @@ from ..errors import ConfigError, NotFoundError
 from ..types import Draft, Metadata
 from .columns import checked_text, checked_vector, from_blob
 from .graph import Edge
-from .parameters import between
+from .parameters import PatternPolicy, between
 
 if TYPE_CHECKING:
     from .unified import UnifiedMemory
 
 COLLECTION = "patterns"
-SAME = 0.85  # cosine from which two patterns of a kind are one
-CAPACITY = 100_000
-SPARE = 0.01  # of the capacity is made free at once
-NEAR = 8  # looked at before a search is narrowed to a kind
+DAY_MS = 24 * 3600 * 1000
+NEAR = 8  # looked at, or four times as many as are asked for, before a search is narrowed to a kind
+SPARE = 0.002  # of the capacity is made free at once
 SLOWEST = 0.1  # weight of one more outcome in a quality that has had many
-HALF_LIFE_MS = 30 * 24 * 3600 * 1000
 
 SELECT = """SELECT p.number, r.id, r.text, r.metadata, p.kind, p.quality, p.size, p.uses, p.learned_at, p.last_used, v.embedding
     FROM patterns AS p JOIN records AS r ON r.number = p.number LEFT JOIN vectors AS v ON v.number = p.number"""
@@ -50,13 +48,15 @@ class Pattern:
 
 
 class PatternStore:
-    """Synchronous; durable with the next flush of the memory. Over ``capacity`` the least useful make room."""
+    """Synchronous; durable with the next flush of the memory. ``policy`` says what is one pattern, and how many there may be.
 
-    def __init__(self, memory: "UnifiedMemory", capacity: int = CAPACITY):
-        if capacity < 1:
-            raise ConfigError(f"capacity is {capacity}; 1 or more would be right")
-        self.memory, self.capacity = memory, capacity
+    Over its capacity the least useful make room. Inside a transaction what was learned in it is not matched yet.
+    """
+
+    def __init__(self, memory: "UnifiedMemory", policy: PatternPolicy | None = None):
+        self.memory, self.policy = memory, policy or PatternPolicy()
         self._count: int | None = None
+        memory.watch(COLLECTION, self._changed)
 
     def learn(
         self,
@@ -71,12 +71,14 @@ class PatternStore:
         """Takes in a lesson: it becomes part of the nearest pattern of its kind (cosine of 0.85 or more), or a pattern of its own.
 
         The pattern that it becomes part of keeps its text, takes the parameters of the better one, and moves its centre and quality.
+        ConfigError, SpaceError.
         """
         checked_text(text, "a pattern"), checked_text(kind, "a pattern's kind"), between("quality", quality, 0, 1)
         vector = checked_vector(embedding, "embedding")
-        if vector is None:
-            raise ConfigError("a pattern has an embedding: what is it about?")
+        if vector is None or not np.any(vector):
+            raise ConfigError("a pattern has an embedding that points somewhere: what is it about?")
         now = self.memory.clock.now_ms()
+        vector = vector / np.linalg.norm(vector)
         lesson = Pattern(text, vector, kind, dict(parameters or {}), float(quality), learned_at=now, last_used=now)
         known = self._same(vector, kind)
         with self.memory.transaction():
@@ -86,10 +88,19 @@ class PatternStore:
         return pattern
 
     def match(self, vector: np.ndarray, k: int = 5, *, kind: str | None = None, least: float = 0.0) -> list[tuple[Pattern, float]]:
-        """The patterns nearest to a request, (768,), with their cosines, best first; of one kind, and from a cosine on, if asked."""
-        found = self._nearest(vector, k, kind)
-        patterns = {row[0]: _pattern(row) for row in self._in(number for number, _ in found)}
-        return [(patterns[number], cosine) for number, cosine in found if cosine >= least and number in patterns]
+        """The patterns nearest to a request, (768,), with their cosines, best first; of one kind, and from a cosine on, if asked.
+
+        Those whose quality is below the policy's ``minimum_quality`` are passed over.
+        """
+        wanted, found = (kind, self.policy.minimum_quality), list[tuple[Pattern, float]]()
+        for allowed in (None, wanted):  # the few that do not count are cheaper to drop than to filter
+            near = self.memory.nearest(COLLECTION, vector, max(NEAR, 4 * k), None if allowed is None else self._numbers(*allowed))
+            patterns = {row[0]: _pattern(row) for row in self._in(number for number, _ in near)}
+            good = [(patterns[number], cosine) for number, cosine in near if number in patterns and _fits(patterns[number], *wanted)]
+            found = [(pattern, cosine) for pattern, cosine in good if cosine >= least][:k]
+            if len(good) >= k or len(near) < max(NEAR, 4 * k) or near[-1][1] < least:
+                break
+        return found
 
     def reinforce(self, id: str, quality: float) -> Pattern:
         """An outcome of its use, 0 ... 1, moves its quality: the first ones much, later ones less. NotFoundError.
@@ -102,22 +113,26 @@ class PatternStore:
         new = replace(old, quality=old.quality + weight * (quality - old.quality), uses=old.uses + 1, last_used=self.memory.clock.now_ms())
         with self.memory.transaction():
             self._update(new)
-            for edge in self.memory.graph.edges(id, "derived", "out"):
-                self.memory.graph.reinforce(edge.source, edge.target, "derived", quality >= 0.5)
+            edges = self.memory.graph.edges(id, "derived", "out")
+            self.memory.graph.reinforce_many([(edge.source, "derived", edge.target) for edge in edges], quality >= 0.5)
         return new
 
-    def decay(self, half_life_ms: float = HALF_LIFE_MS) -> int:
-        """Halves the quality for every half-life without use, counted since the last decay; returns of how many patterns."""
-        if not half_life_ms > 0:
-            raise ConfigError(f"half_life_ms is {half_life_ms!r}; more than 0 would be right")
+    def decay(self, limit: int = 1000) -> int:
+        """Halves the quality for every half-life without use, counted since the last decay, of patterns that rested for a day.
+
+        Of at most ``limit``, the longest unused first; returns of how many, so that a loop can go on until it is 0.
+        """
         now = self.memory.clock.now_ms()
         rows: Any = self.memory.driver.query(
-            "SELECT number, quality, max(last_used, decayed_at) FROM patterns WHERE max(last_used, decayed_at) < ?", [now]
+            """SELECT number, quality, max(last_used, decayed_at) AS since FROM patterns WHERE max(last_used, decayed_at) <= ?
+            ORDER BY since LIMIT ?""",
+            [now - DAY_MS, limit],
         )
+        half_life = self.policy.half_life_days * DAY_MS
         with self.memory.transaction():
             self.memory.driver.executemany(
                 "UPDATE patterns SET quality = ?, decayed_at = ? WHERE number = ?",
-                [(quality * 0.5 ** ((now - since) / half_life_ms), now, number) for number, quality, since in rows],
+                [(quality * 0.5 ** ((now - since) / half_life), now, number) for number, quality, since in rows],
             )
         return len(rows)
 
@@ -135,7 +150,7 @@ class PatternStore:
                     sources = self.memory.graph.edges(gone.id, "derived", "out")
                     into = self._merge(twin, gone)
                     self.memory.graph.link_many(replace(edge, source=into.id) for edge in sources if edge.target != into.id)
-                    self.remove([gone.id])
+                    self.memory.remove([gone.id])
                 merged += 1
         return merged
 
@@ -154,29 +169,31 @@ class PatternStore:
         return [_pattern(row) for row in rows]
 
     def count(self) -> int:
-        if self._count is None:
+        if self._count is None or self.memory.busy:
             self._count = int(self.memory.driver.query("SELECT count(*) FROM patterns")[0][0])  # type: ignore[arg-type]
         return self._count
 
     def learned_from(self, id: str) -> "list[str]":
-        """Ids of what it was learned from, what proved most useful first."""
+        """Ids of what it was learned from, what proved most useful first. NotFoundError."""
+        self.get(id)
         return self.memory.graph.neighbours(id, "derived", "out")
 
     def remove(self, ids: Sequence[str]) -> int:
         """NotFoundError: then none was removed."""
-        self._count = None
+        for id in ids:
+            self.get(id)
         return self.memory.remove(ids)
 
     def evict(self, count: int) -> int:
         """Removes the least useful: by quality, how often it was used, and how long ago; returns how many."""
         sql = """SELECT r.id FROM patterns AS p JOIN records AS r ON r.number = p.number
-            ORDER BY p.quality * (p.size + p.uses) / (1.0 + (? - p.last_used) / ?), p.last_used LIMIT ?"""
-        rows = self.memory.driver.query(sql, [self.memory.clock.now_ms(), float(HALF_LIFE_MS), count])
-        return self.remove([str(id) for (id,) in rows])
+            ORDER BY p.quality * (p.size + p.uses) / (1.0 + (? - p.last_used) / ?), p.last_used, p.number LIMIT ?"""
+        rows = self.memory.driver.query(sql, [self.memory.clock.now_ms(), self.policy.half_life_days * DAY_MS, count])
+        return self.memory.remove([str(id) for (id,) in rows])
 
     def _make_room(self) -> None:
-        if self.count() > self.capacity:
-            self.evict(self.count() - self.capacity + int(self.capacity * SPARE))
+        if self.count() > self.policy.capacity:
+            self.evict(self.count() - self.policy.capacity + int(self.policy.capacity * SPARE))
 
     def _insert(self, pattern: Pattern) -> Pattern:
         pattern = replace(pattern, id=self.memory.clock.new_id())
@@ -189,7 +206,6 @@ class PatternStore:
                 *(pattern.learned_at, pattern.last_used, pattern.learned_at, pattern.id),
             ),
         )
-        self._count = None
         return pattern
 
     def _merge(self, number: int, lesson: Pattern) -> Pattern:
@@ -219,27 +235,34 @@ class PatternStore:
     def _same(self, vector: np.ndarray, kind: str, but: int | None = None) -> int | None:
         """The number of the pattern of that kind that a vector is part of. Most often it is among the nearest of any kind."""
         near = self.memory.nearest(COLLECTION, vector, NEAR)
-        if len(near) == NEAR and near[-1][1] >= SAME and not self._of_kind(near, kind, but):
-            near = self._nearest(vector, 2, kind)
-        return next(iter(self._of_kind(near, kind, but)), None)
+        close = self._of_kind(near, kind, but)
+        if not close and len(near) == NEAR and near[-1][1] >= self.policy.similarity:
+            close = self._of_kind(self.memory.nearest(COLLECTION, vector, 2, self._numbers(kind, 0.0)), kind, but)
+        return close[0] if close else None
 
     def _of_kind(self, near: Sequence[tuple[int, float]], kind: str, but: int | None) -> "list[int]":
-        close = [number for number, cosine in near if cosine >= SAME and number != but]
+        close = [number for number, cosine in near if cosine >= self.policy.similarity and number != but]
         kinds = {row[0]: row[4] for row in self._in(close)}
         return [number for number in close if kinds.get(number) == kind]
 
-    def _nearest(self, vector: np.ndarray, k: int, kind: str | None) -> "list[tuple[int, float]]":
-        allowed = None
-        if kind is not None:
-            rows: Any = self.memory.driver.query("SELECT number FROM patterns WHERE kind = ? ORDER BY number", [kind])
-            allowed = np.fromiter((number for (number,) in rows), np.int64, len(rows))
-        return self.memory.nearest(COLLECTION, vector, k, allowed)
+    def _numbers(self, kind: str | None, quality: float) -> np.ndarray:
+        rows: Any = self.memory.driver.query(
+            "SELECT number FROM patterns WHERE (?1 IS NULL OR kind = ?1) AND quality >= ?2 ORDER BY number", [kind, quality]
+        )
+        return np.fromiter((number for (number,) in rows), np.int64, len(rows))
+
+    def _changed(self, numbers: Set[int] | None) -> None:
+        self._count = None
 
     def _in(self, numbers: Iterable[int]) -> Any:
         return self._rows("p.number IN (SELECT value FROM json_each(?))", json.dumps(list(numbers)))
 
     def _rows(self, condition: str, *values: Any) -> Any:
         return self.memory.driver.query(f"{SELECT} WHERE {condition}", values)
+
+
+def _fits(pattern: Pattern, kind: str | None, quality: float) -> bool:
+    return (kind is None or pattern.kind == kind) and pattern.quality >= quality
 
 
 def _pattern(row: Any) -> Pattern:

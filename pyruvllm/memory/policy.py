@@ -1,7 +1,8 @@
 """Policies: what was learned, or stated, about how to treat a request (ADR-002, role A).
 
 A policy is a record of the collection "policies" with a typed side row. Policies are added, not edited: the newest of a type rules,
-the older ones are its history. What is in force before anything was learned is bundled with the package and marked so.
+the older ones are its history, counted by their version. What is in force before anything was learned is bundled with the package and
+marked so. What is in force is read once and then held for a while; over a bound those used longest ago go.
 """
 
 import json
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import ConfigError, NotFoundError
 from ..types import Draft
 from .columns import checked_vector, from_blob, to_blob, to_json
-from .parameters import TYPED, Fallback, QuantizationPolicy, RouterPolicy, between, one_of
+from .parameters import TYPED, EwcPolicy, Fallback, PatternPolicy, Policy, QuantizationPolicy, RouterPolicy, between, one_of
 
 if TYPE_CHECKING:
     from .unified import UnifiedMemory
@@ -24,7 +25,8 @@ SOURCES = ("instant_loop", "background_loop", "deep_loop", "federated", "bundled
 TOUCH_MS = 60_000  # a policy that is read on every request is not written on every request
 
 SELECT = """SELECT r.id, p.policy_type, p.parameters, p.confidence, p.fisher_diagonal, p.learned_at, p.last_accessed, p.source,
-    v.embedding FROM policies AS p JOIN records AS r ON r.number = p.number LEFT JOIN vectors AS v ON v.number = p.number"""
+    p.version, v.embedding FROM policies AS p JOIN records AS r ON r.number = p.number LEFT JOIN vectors AS v ON v.number = p.number"""
+IN_FORCE = "WHERE p.policy_type = ? ORDER BY p.source = 'bundled', p.learned_at DESC, p.number DESC LIMIT 1"
 NUMBERED = SELECT.replace("SELECT r.id", "SELECT p.number, r.id", 1)
 
 
@@ -41,6 +43,7 @@ class PolicyEntry:
     id: str = ""
     created_at: int = 0
     last_accessed: int = 0
+    version: int = 0  # 1 for the first of its type; 0: given when it is put
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy_type, str) or not self.policy_type.isidentifier():
@@ -49,28 +52,34 @@ class PolicyEntry:
         between("confidence", self.confidence, 0, 1)
         if not isinstance(self.parameters, Mapping):
             raise ConfigError(f"parameters are a dict, not {self.parameters!r}")
-        if self.policy_type in TYPED:
-            self.typed()
         object.__setattr__(self, "embedding", checked_vector(self.embedding, "embedding"))
         if self.fisher_diagonal is not None:
             fisher = np.asarray(self.fisher_diagonal, dtype=np.float32)
             if fisher.ndim != 1 or not (np.isfinite(fisher).all() and (fisher >= 0).all()):
                 raise ConfigError(f"fisher_diagonal is a vector of finite numbers of 0 or more, not one of shape {fisher.shape}")
             object.__setattr__(self, "fisher_diagonal", fisher)
+        if self.policy_type in TYPED:
+            typed = self.typed()
+            if isinstance(typed, EwcPolicy) and typed.weights is not None:
+                self._check_fisher(len(typed.weights))
 
-    def typed(self) -> RouterPolicy | QuantizationPolicy:
-        """The parameters of a "router" or "quantization" policy as what they are."""
-        return TYPED[self.policy_type].of(self.parameters)
+    def _check_fisher(self, weights: int) -> None:
+        values = 0 if self.fisher_diagonal is None else len(self.fisher_diagonal)
+        if values != weights:
+            raise ConfigError(f"an ewc policy of {weights} weights has as many values in its fisher_diagonal, not {values}")
+
+    def typed(self) -> Policy:
+        """The parameters as what they are. ConfigError for a type whose parameters are free."""
+        if self.policy_type not in TYPED:
+            raise ConfigError(f"{self.policy_type!r} has no parameters of a kind; {', '.join(TYPED)} have")
+        return TYPED[self.policy_type].of(self.parameters)  # type: ignore[attr-defined]
 
 
-BUNDLED = (
-    PolicyEntry("router", asdict(RouterPolicy()), "bundled", id="b0000000-0000-4000-8000-000000000001"),
-    PolicyEntry(
-        "quantization",
-        asdict(QuantizationPolicy()) | {"layer_range": list(QuantizationPolicy.layer_range)},
-        "bundled",
-        id="b0000000-0000-4000-8000-000000000002",
-    ),
+BUNDLED = tuple(
+    PolicyEntry(name, json.loads(to_json(asdict(parameters), name)), "bundled", id=f"b0000000-0000-4000-8000-00000000000{number}")
+    for number, (name, parameters) in enumerate(
+        (("router", RouterPolicy()), ("quantization", QuantizationPolicy()), ("ewc", EwcPolicy()), ("pattern", PatternPolicy())), 1
+    )
 )
 
 
@@ -79,11 +88,16 @@ class PolicyStore:
 
     texts: ClassVar[dict[str, str]] = {
         "router": "Router policy: {model}, {context_size} tokens of context, temperature {temperature}, top-p {top_p}",
-        "quantization": "Quantization policy: {precision} for layers {layer_range}",
+        "quantization": "Quantization policy: {precision} for layers {layer_range} behind {tail_length} tokens of {tail_precision}",
+        "ewc": "EWC policy: lambda {ewc_lambda}, {samples} samples of {task}",
+        "pattern": "Pattern policy: one pattern from {similarity}, {capacity} patterns",
     }
 
     def __init__(self, memory: "UnifiedMemory"):
-        self.memory = memory
+        self.memory, self.config = memory, memory.config.policy
+        self._in_force: dict[str, tuple[int, PolicyEntry]] = {}  # by type, with the time from which it is read again
+        self._numbers: dict[str, np.ndarray] = {}  # of each type, (n,) int64 ascending
+        memory.watch(COLLECTION, lambda numbers: self.invalidate())
         if memory.writable:
             for entry in BUNDLED:
                 if not self._rows("r.id = ?", entry.id):
@@ -93,7 +107,11 @@ class PolicyStore:
         """Adds a policy and returns it with its id and times. DuplicateError for an id that is taken. Durable with the next flush."""
         memory, now = self.memory, self.memory.clock.now_ms()
         entry = replace(
-            entry, id=entry.id or memory.clock.new_id(), created_at=entry.created_at or now, last_accessed=entry.last_accessed or now
+            entry,
+            id=entry.id or memory.clock.new_id(),
+            created_at=entry.created_at or now,
+            last_accessed=entry.last_accessed or now,
+            version=entry.version or self._next_version(entry.policy_type),
         )
         parameters = to_json(entry.parameters, "parameters")
         metadata = {"policy_type": entry.policy_type, "source": entry.source, "confidence": float(entry.confidence)}
@@ -101,14 +119,44 @@ class PolicyStore:
             memory.put(COLLECTION, [Draft(self._text(entry), entry.id, metadata, entry.embedding)])
             memory.driver.execute(
                 """INSERT INTO policies
-                (number, policy_type, confidence, source, learned_at, last_accessed, parameters, fisher_diagonal)
-                SELECT number, ?, ?, ?, ?, ?, ?, ? FROM records WHERE id = ?""",
+                (number, policy_type, confidence, source, learned_at, last_accessed, parameters, fisher_diagonal, version)
+                SELECT number, ?, ?, ?, ?, ?, ?, ?, ? FROM records WHERE id = ?""",
                 (
                     *(entry.policy_type, float(entry.confidence), entry.source, entry.created_at, entry.last_accessed),
-                    *(parameters, to_blob(entry.fisher_diagonal, "<f4"), entry.id),
+                    *(parameters, to_blob(entry.fisher_diagonal, "<f4"), entry.version, entry.id),
                 ),
             )
+            self._make_room()
         return entry
+
+    def restore(self, id: str) -> PolicyEntry:
+        """Puts an older policy in force again, as a new version. NotFoundError."""
+        old = self.get(id)
+        return self.put(replace(old, id="", created_at=0, last_accessed=0, version=0))
+
+    def invalidate(self, policy_type: str | None = None) -> None:
+        """Lets what is in force be read again, of one type or of all. A write here does so; call it after one elsewhere."""
+        for held in (self._in_force, self._numbers):
+            held.pop(policy_type, None) if policy_type is not None else held.clear()
+
+    def _next_version(self, policy_type: str) -> int:
+        rows: Any = self.memory.driver.query("SELECT max(version) FROM policies WHERE policy_type = ?", [policy_type])
+        return (rows[0][0] or 0) + 1
+
+    def _make_room(self) -> None:
+        """Removes those used longest ago, over the capacity; of each type the one in force and the bundled one stay."""
+        driver = self.memory.driver
+        over: Any = driver.query("SELECT count(*) FROM policies")[0][0]
+        if over <= self.config.capacity:
+            return
+        types = driver.query("SELECT DISTINCT policy_type FROM policies")
+        kept = [row[0] for (name,) in types for row in driver.query(f"SELECT number FROM policies AS p {IN_FORCE}", [name])]
+        rows = driver.query(
+            """SELECT r.id FROM policies AS p JOIN records AS r ON r.number = p.number
+            WHERE p.source <> 'bundled' AND p.number NOT IN (SELECT value FROM json_each(?)) ORDER BY p.last_accessed, p.number LIMIT ?""",
+            [json.dumps(kept), over - self.config.capacity],
+        )
+        self.memory.remove([str(id) for (id,) in rows])
 
     def get(self, id: str) -> PolicyEntry:
         """NotFoundError."""
@@ -121,8 +169,21 @@ class PolicyStore:
         raise NotFoundError(f"no policy {id!r}")
 
     def latest(self, policy_type: str) -> PolicyEntry:
-        """The one in force: the newest of its type; a bundled one only where nothing was learned. NotFoundError."""
-        rows = self._rows("p.policy_type = ? ORDER BY p.source = 'bundled', p.learned_at DESC, p.number DESC LIMIT 1", policy_type)
+        """The one in force: the newest of its type; a bundled one only where nothing was learned. NotFoundError.
+
+        Held for ``PolicyConfig.ttl_ms``, or until something is written to the policies here.
+        """
+        now = self.memory.clock.now_ms()
+        until, held = self._in_force.get(policy_type, (0, None))
+        busy = self.memory.busy  # what is read inside a transaction may be taken back
+        if held is None or now >= until or busy:
+            held = self._read(policy_type)
+            if not busy:
+                self._in_force[policy_type] = now + self.config.ttl_ms, held
+        return held
+
+    def _read(self, policy_type: str) -> PolicyEntry:
+        rows = self.memory.driver.query(f"{SELECT} {IN_FORCE}", [policy_type])
         if rows:
             return self._touched(self._entry(rows[0]))
         for entry in BUNDLED:
@@ -131,23 +192,26 @@ class PolicyStore:
         raise NotFoundError(f"no policy of the type {policy_type!r}")
 
     def list(self, policy_type: str | None = None) -> list[PolicyEntry]:
-        """Newest first."""
+        """Newest first: of one type, its history."""
         test = "? IS NULL OR p.policy_type = ?"
         rows = self.memory.driver.query(f"{SELECT} WHERE {test} ORDER BY p.learned_at DESC, p.number DESC", (policy_type, policy_type))
         return [self._entry(row) for row in rows]
 
     def search(self, policy_type: str | None, vector: np.ndarray, k: int = 10) -> "list[PolicyEntry]":
         """Those of a type whose kind of request is nearest to ``vector``, nearest first. Policies without an embedding are not found."""
-        allowed = None
-        if policy_type is not None:
-            rows: Any = self.memory.driver.query("SELECT number FROM policies WHERE policy_type = ? ORDER BY number", (policy_type,))
-            allowed = np.fromiter((number for (number,) in rows), np.int64, len(rows))
+        allowed = None if policy_type is None else self._of_type(policy_type)
         numbers = [number for number, _ in self.memory.nearest(COLLECTION, vector, k, allowed)]
         found = {
             row[0]: row[1:]
             for row in self.memory.driver.query(f"{NUMBERED} WHERE p.number IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
         }
         return [self._touched(self._entry(found[number])) for number in numbers if number in found]
+
+    def _of_type(self, policy_type: str) -> np.ndarray:
+        if policy_type not in self._numbers or self.memory.busy:
+            rows: Any = self.memory.driver.query("SELECT number FROM policies WHERE policy_type = ? ORDER BY number", (policy_type,))
+            self._numbers[policy_type] = np.fromiter((number for (number,) in rows), np.int64, len(rows))
+        return self._numbers[policy_type]
 
     def _text(self, entry: PolicyEntry) -> str:
         values = {**entry.parameters, **(entry.parameters.get("fallback") or {})}
@@ -158,9 +222,9 @@ class PolicyStore:
         return self.memory.driver.query(f"{SELECT} WHERE {condition}", (value,))
 
     def _entry(self, row: Any) -> PolicyEntry:
-        id, policy_type, parameters, confidence, fisher, learned_at, last_accessed, source, embedding = row
+        id, policy_type, parameters, confidence, fisher, learned_at, last_accessed, source, version, embedding = row
         vectors = from_blob(embedding, "<f2"), from_blob(fisher, "<f4")
-        return PolicyEntry(policy_type, json.loads(parameters), source, confidence, *vectors, id, learned_at, last_accessed)
+        return PolicyEntry(policy_type, json.loads(parameters), source, confidence, *vectors, id, learned_at, last_accessed, version)
 
     def _touched(self, entry: PolicyEntry) -> PolicyEntry:
         """Notes that it was used, to the minute."""
@@ -176,4 +240,5 @@ class PolicyStore:
 def _defaults(policy_type: str) -> dict[str, Any]:
     if policy_type == "router":
         return asdict(Fallback())
-    return asdict(QuantizationPolicy()) if policy_type == "quantization" else {}
+    typed: Any = TYPED.get(policy_type)
+    return asdict(typed()) if policy_type in ("quantization", "ewc", "pattern") else {}

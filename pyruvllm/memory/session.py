@@ -2,19 +2,27 @@
 
 A session is a record of the collection "sessions" whose text is its title and whose vector says what the conversation is about; its
 turns are rows of their own. In the graph a session ``contains`` the witness entries of its requests.
+
+A session is live from its first turn or opening until it has been idle, or has lived, for too long (``SessionConfig``); a pinned one
+does not expire. What ends then is its live state: keys and values in memory are given up, and ``kv_cache_ref`` says so. The conversation
+stays and can be found, listed and taken up again, which makes it live again. Only ``SessionConfig.keep_ms``, off by default, removes
+conversations.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..embed.cache import clear
-from ..errors import ConfigError, NotFoundError
+from ..errors import ConfigError, NotFoundError, RuvLLMError
 from ..types import Draft, Metadata
-from .columns import Removed, checked_text, checked_vector, cleaned_text, shortened, to_json
+from .columns import Removed, checked_text, checked_vector, cleaned_text, from_blob, shortened, to_json
 from .records import dump
 
 if TYPE_CHECKING:
@@ -28,7 +36,15 @@ TIERS = ("hot", "warm", "cold")
 WEIGHT = 0.2  # of a turn in the context embedding, from the fifth on; the ones before are averaged
 
 SELECT = """SELECT r.id, r.text, r.metadata, s.user_id, s.active_adapter, s.kv_cache, s.turn_count, s.started_at, s.last_active,
-    s.number, s.embedded_turns FROM sessions AS s JOIN records AS r ON r.number = s.number"""
+    s.number, s.embedded_turns, s.pinned, s.live_since, v.embedding
+    FROM sessions AS s JOIN records AS r ON r.number = s.number LEFT JOIN vectors AS v ON v.number = s.number"""
+EXPIRED = """SELECT r.id FROM sessions AS s JOIN records AS r ON r.number = s.number
+    WHERE s.live_since IS NOT NULL AND NOT s.pinned AND (s.last_active <= ? OR s.live_since <= ?) ORDER BY s.last_active LIMIT ?"""
+OLD = """SELECT r.id FROM sessions AS s JOIN records AS r ON r.number = s.number
+    WHERE NOT s.pinned AND s.last_active <= ? ORDER BY s.last_active LIMIT ?"""
+AT_ONCE = 64  # sessions that expire in one slice
+
+log = logging.getLogger("pyruvllm")
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,8 @@ class Session:
     created_at: int
     last_active: int
     metadata: Metadata
+    pinned: bool = False  # never expires
+    live: bool = False  # whether it may have state beyond its rows
 
 
 @dataclass(frozen=True)
@@ -82,34 +100,77 @@ class Turn:
 
 
 class SessionIndex:
-    """All but ``delete`` and ``search`` is synchronous and durable with the next flush of the memory."""
+    """All but ``delete`` and ``search`` is synchronous and durable with the next flush of the memory.
+
+    Sessions that were read lately are held ready. Where an event loop runs, those that are due expire by themselves.
+    """
 
     def __init__(self, memory: "UnifiedMemory"):
-        self.memory = memory
+        self.memory, self.config = memory, memory.config.session
+        self._warm: OrderedDict[str, Session] = OrderedDict()
+        self._places: dict[int, str] = {}  # number of the record -> id, of those
+        self._ended: list[Callable[[str], None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        memory.watch(COLLECTION, self._cool)
+        memory.on_close(self._stop)
+        self._set_timer()
 
     def open(self, id: str | None = None, user_id: str | None = None, metadata: Metadata | None = None) -> Session:
-        """The session of that id, made if it is not there; without an id a new one. ConfigError if it is another user's."""
-        known = self._rows("r.id = ?", [id]) if id is not None else []
-        if known:
-            session = self._session(known[0])
-            if user_id is not None and session.user_id != user_id:
-                raise ConfigError(f"session {id!r} belongs to the user {session.user_id!r}, not to {user_id!r}")
-            return session
+        """The session of that id, live, made if it is not there; without an id a new one. ConfigError if it is another user's."""
+        known = self._found(id) if id is not None else None
+        if known is not None:
+            if user_id is not None and known.user_id != user_id:
+                raise ConfigError(f"session {id!r} belongs to the user {known.user_id!r}, not to {user_id!r}")
+            return known if known.live or not self.memory.writable else self._revived(known.id)
         if id is not None:
             checked_text(id, "a session's id")
         id, now = id or self.memory.clock.new_id(), self.memory.clock.now_ms()
         with self.memory.transaction():
             self.memory.put(COLLECTION, [Draft(UNTITLED, id, metadata or {})])
             self.memory.driver.execute(
-                """INSERT INTO sessions (number, user_id, turn_count, embedded_turns, started_at, last_active)
-                SELECT number, ?, 0, 0, ?, ? FROM records WHERE id = ?""",
-                (user_id, now, now, id),
+                """INSERT INTO sessions (number, user_id, turn_count, embedded_turns, started_at, last_active, live_since)
+                SELECT number, ?, 0, 0, ?, ?, ? FROM records WHERE id = ?""",
+                (user_id, now, now, now, id),
             )
+        self._set_timer()
+        return self.get(id)
+
+    def _revived(self, id: str) -> Session:
+        now = self.memory.clock.now_ms()
+        self._set(id, "live_since = ?, last_active = ?", now, now)
+        self._set_timer()
         return self.get(id)
 
     def get(self, id: str) -> Session:
         """NotFoundError."""
-        return self._session(self._row(id))
+        session = self._found(id)
+        if session is None:
+            raise NotFoundError(f"no session {id!r}")
+        return session
+
+    def _found(self, id: str) -> Session | None:
+        """From those held ready, else from the rows."""
+        session = self._warm.get(id)
+        if session is not None:
+            self._warm.move_to_end(id)
+            return session
+        rows = self._rows("r.id = ?", [id])
+        if not rows:
+            return None
+        session = self._session(rows[0])
+        if not self.memory.busy:  # else what was read may be taken back
+            self._warm[id], self._places[rows[0][9]] = session, id
+            if len(self._warm) > self.config.warm:
+                self._warm.popitem(last=False)
+            if len(self._places) > 2 * self.config.warm:
+                self._places = {number: id for number, id in self._places.items() if id in self._warm}
+        return session
+
+    def _cool(self, numbers: Set[int] | None) -> None:
+        """Lets these be read again."""
+        for number in self._places if numbers is None else numbers:
+            self._warm.pop(self._places.get(number, ""), None)
 
     def append(
         self,
@@ -134,13 +195,16 @@ class SessionIndex:
                 (number, session.turn_count, role, now, witness, details, text),
             )
             driver.execute(
-                "UPDATE sessions SET turn_count = turn_count + 1, embedded_turns = ?, last_active = ? WHERE number = ?",
-                (embedded + (vector is not None), now, number),
+                """UPDATE sessions SET turn_count = turn_count + 1, embedded_turns = ?, last_active = ?,
+                live_since = coalesce(live_since, ?) WHERE number = ?""",
+                (embedded + (vector is not None), now, now, number),
             )
+            self._warm.pop(id, None)
             title = (shortened(text, TITLE) or None) if role == "user" and session.title == UNTITLED else None
             context = None if vector is None else _moved(session.context_embedding, vector, embedded)
             if title is not None or context is not None:
                 memory.revise(id, text=title, vector=context)
+        self._set_timer()
         return Turn(role, text, now, witness, metadata or {})
 
     def history(self, id: str, limit: int | None = None) -> list[Turn]:
@@ -158,30 +222,132 @@ class SessionIndex:
         if unknown:
             raise ConfigError(f"a session has no {unknown[0]!r} to set; active_adapter, kv_cache_ref and metadata can be")
         with self.memory.transaction():
-            number = self._row(id)[9]
+            self._row(id)
             if "active_adapter" in changes:
-                self.memory.driver.execute("UPDATE sessions SET active_adapter = ? WHERE number = ?", (changes["active_adapter"], number))
+                self._set(id, "active_adapter = ?", changes["active_adapter"])
             if "kv_cache_ref" in changes:
                 cache = changes["kv_cache_ref"]
-                kept = None if cache is None else to_json(asdict(cache), "kv_cache_ref")
-                self.memory.driver.execute("UPDATE sessions SET kv_cache = ? WHERE number = ?", (kept, number))
+                self._set(id, "kv_cache = ?", None if cache is None else to_json(asdict(cache), "kv_cache_ref"))
             if "metadata" in changes:
                 self.memory.revise(id, metadata=changes["metadata"])
         return self.get(id)
 
-    def list(self, limit: int | None = None, offset: int = 0, *, user_id: str | None = None, adapter: str | None = None) -> list[Session]:
-        """The most recently active first; of one user, or with one adapter, if asked."""
+    def switch_adapter(self, id: str, adapter: str | None) -> Session:
+        """The adapter that its next turns are answered with; None: the bare model. Keys and values of another adapter are of no use to it.
+
+        NotFoundError.
+        """
+        if adapter is not None:
+            checked_text(adapter, "an adapter's id")
+        if self.get(id).active_adapter == adapter:
+            return self.get(id)
+        with self.memory.transaction():
+            self._set(id, "active_adapter = ?, kv_cache = NULL", adapter)
+        return self.get(id)
+
+    def pin(self, id: str, pinned: bool = True) -> Session:
+        """A pinned session does not expire, however long it is idle, and is not removed by age. NotFoundError."""
+        self._row(id)
+        self._set(id, "pinned = ?", int(pinned))
+        self._set_timer()
+        return self.get(id)
+
+    def list(
+        self,
+        limit: int | None = None,
+        offset: int = 0,
+        *,
+        user_id: str | None = None,
+        adapter: str | None = None,
+        live: bool | None = None,
+    ) -> list[Session]:
+        """The most recently active first; of one user, with one adapter, those that are live or are not, if asked."""
+        condition, values = _which(user_id, adapter, live)
         rows = self._rows(
-            """(?1 IS NULL OR s.user_id = ?1) AND (?2 IS NULL OR s.active_adapter = ?2)
-            ORDER BY s.last_active DESC, s.number DESC LIMIT ?3 OFFSET ?4""",
-            [user_id, adapter, -1 if limit is None else limit, offset],
+            f"{condition} ORDER BY s.last_active DESC, s.number DESC LIMIT ? OFFSET ?", [*values, -1 if limit is None else limit, offset]
         )
         return [self._session(row) for row in rows]
 
-    async def search(self, query: str | np.ndarray, k: int = 10, where: Mapping[str, Any] | None = None) -> Sequence[Session]:
-        """Sessions that are about something like ``query``, best first; ``where`` filters by their metadata."""
+    def count(self, *, user_id: str | None = None, adapter: str | None = None, live: bool | None = None) -> int:
+        """How many there are of those."""
+        condition, values = _which(user_id, adapter, live)
+        return int(self.memory.driver.query(f"SELECT count(*) FROM sessions AS s WHERE {condition}", values)[0][0])  # type: ignore[arg-type]
+
+    async def search(
+        self,
+        query: str | np.ndarray,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        *,
+        user_id: str | None = None,
+        adapter: str | None = None,
+        live: bool | None = None,
+    ) -> Sequence[Session]:
+        """Sessions that are about something like ``query``, best first; ``where`` filters by their metadata, the others as in ``list``."""
+        if (user_id, adapter, live) != (None, None, None):
+            condition, values = _which(user_id, adapter, live)
+            sql = f"SELECT r.id FROM sessions AS s JOIN records AS r ON r.number = s.number WHERE {condition}"
+            among = {"id": {"$in": [id for (id,) in self.memory.driver.query(sql, values)]}}
+            where = {"$and": [where, among]} if where else among
         hits = await self.memory.search(query, k, where=where, collections=(COLLECTION,))
         return [self.get(hit.id) for hit in hits]
+
+    # Expiry
+
+    def on_expired(self, callback: Callable[[str], None]) -> None:
+        """Calls back with the id of each session that expires, before its row says so: whoever holds state of it lets go.
+
+        A callback that saves the state says where in ``kv_cache_ref``; a "cold" one stays, any other is cleared.
+        """
+        self._ended.append(callback)
+
+    def expire(self, limit: int | None = None) -> "list[str]":
+        """Ends the live state of sessions that are due, those idle longest first, and returns their ids.
+
+        Where ``SessionConfig.keep_ms`` says so, conversations that were idle for that long are removed, too.
+        """
+        now, c = self.memory.clock.now_ms(), self.config
+        rows: Any = self.memory.driver.query(EXPIRED, [now - c.idle_ms, now - c.lifetime_ms, -1 if limit is None else limit])
+        ended = [id for (id,) in rows if self._end(id)]
+        if c.keep_ms is not None:
+            for (id,) in self.memory.driver.query(OLD, [now - c.keep_ms, AT_ONCE]):
+                self.remove(str(id))
+        return ended
+
+    def _end(self, id: str) -> bool:
+        try:
+            for callback in self._ended:
+                callback(id)
+        except RuvLLMError as error:
+            log.warning("the session %r stays live: %s", id, error)
+            return False
+        cache = self.get(id).kv_cache_ref
+        gone = cache is not None and cache.tier != "cold"
+        self._set(id, "live_since = NULL, kv_cache = NULL" if gone else "live_since = NULL")
+        return True
+
+    def _set_timer(self, soon: bool = False) -> None:
+        """Lets what is due expire in time, where an event loop runs: it looks ten times in the shorter of the two times."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # none runs: the next opening or turn that finds one sets it
+            return
+        if self.memory.writable and (self._timer is None or loop is not self._loop):
+            delay_ms = 0 if soon else min(self.config.idle_ms, self.config.lifetime_ms) / 10
+            self._loop, self._timer = loop, loop.call_later(delay_ms / 1000, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        try:
+            ended = self.expire(AT_ONCE)
+            if self.config.keep_ms is not None or self.count(live=True):  # else it rests until one is
+                self._set_timer(soon=len(ended) == AT_ONCE)
+        except RuvLLMError as error:
+            log.warning("sessions that are due did not expire: %s", error)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def delete(self, id: str) -> Removed:
         """Removes the session, its turns and its edges; durable on return. Witness entries are the witness log's. NotFoundError."""
@@ -199,6 +365,12 @@ class SessionIndex:
             clear(memory.driver)
         return Removed(turns=session.turn_count, vectors=int(session.context_embedding is not None), edges=edges)
 
+    def _set(self, id: str, assignments: str, *values: Any) -> None:
+        self.memory.driver.execute(
+            f"UPDATE sessions SET {assignments} WHERE number = (SELECT number FROM records WHERE id = ?)", (*values, id)
+        )
+        self._warm.pop(id, None)
+
     def _row(self, id: str) -> Any:
         rows = self._rows("r.id = ?", [id])
         if not rows:
@@ -209,9 +381,22 @@ class SessionIndex:
         return self.memory.driver.query(f"{SELECT} WHERE {condition}", parameters)
 
     def _session(self, row: Any) -> Session:
-        id, title, metadata, user_id, adapter, cache, turns, started_at, last_active, _, embedded = row
-        context = self.memory.vector(id) if embedded else None
-        return Session(id, title, user_id, context, _cache(cache), adapter, turns, started_at, last_active, json.loads(metadata))
+        id, title, metadata, user_id, adapter, cache, turns, started_at, last_active, _, embedded, pinned, live, vector = row
+        context = from_blob(vector, "<f2") if embedded else None
+        known = (started_at, last_active, json.loads(metadata), bool(pinned), live is not None)
+        return Session(id, title, user_id, context, _cache(cache), adapter, turns, *known)
+
+
+def _which(user_id: str | None, adapter: str | None, live: bool | None) -> tuple[str, "list[Any]"]:
+    """A condition on ``sessions AS s``."""
+    tests, values = ["1"], list[Any]()
+    for column, value in (("user_id", user_id), ("active_adapter", adapter)):
+        if value is not None:
+            tests.append(f"s.{column} = ?")
+            values.append(value)
+    if live is not None:
+        tests.append(f"s.live_since IS {'NOT ' if live else ''}NULL")
+    return " AND ".join(tests), values
 
 
 def _moved(context: np.ndarray | None, turn: np.ndarray, before: int) -> np.ndarray:

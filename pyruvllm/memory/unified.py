@@ -5,7 +5,7 @@ The tables are the truth. The indexes in memory are made of them at open, follow
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,6 +25,7 @@ from .collection import Change, Collection, check_space, check_text, check_vecto
 from .crossing import Crossing
 from .graph import Graph
 from .index import VectorIndex
+from .likeness import Likeness
 from .records import Records, Row, checksum, dump, to_blob
 from .search import Searchable
 from .segments import SavedIndexes
@@ -43,11 +44,14 @@ class UnifiedMemory(Searchable):
         self.driver, self.embedder, self.config, self.clock = driver, embedder, config, config.clock
         self.accelerator = accelerator  # of the vector indexes
         self.records = Records(driver)
-        self.graph = Graph(driver, config.clock)
+        self.graph = Graph(driver, config.clock, self.transaction)
+        self.likeness = Likeness(self)
         self.saved = SavedIndexes(driver)
         self.crossing = Crossing(config.index)
         self._collections: dict[str, Collection] = {}
         self._pending: list[Change] = []  # of the open transaction
+        self._closing: list[Callable[[], None]] = []
+        self._watches: dict[str, list[Callable[[Set[int] | None], None]]] = {}
         self._depth = 0
         self._growth: asyncio.Task[None] | None = None
         self.waiting = Waiting()  # for a flush
@@ -73,6 +77,9 @@ class UnifiedMemory(Searchable):
         """Makes the indexes anew from the tables; ``progress`` counts records."""
         await self._stop_growth()
         self.graph.forget_adjacency()
+        self.likeness = Likeness(self)
+        for changed in (each for watches in self._watches.values() for each in watches):
+            changed(None)
         rows = self.driver.query("SELECT name, space, dimension, codec FROM collections ORDER BY name")
         counts = self.records.counts()
         done, total = 0, sum(counts.values())
@@ -132,7 +139,7 @@ class UnifiedMemory(Searchable):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, in the tables and in the indexes. Nests. Nothing may be awaited inside; a search inside sees no new records."""
-        mark, outermost = len(self._pending), self._depth == 0
+        mark, edges, outermost = len(self._pending), len(self.graph.changes), self._depth == 0
         self._depth += 1
         try:
             with self.driver.transaction():
@@ -140,19 +147,39 @@ class UnifiedMemory(Searchable):
                 if outermost:
                     self.saved.note(change for change in self._pending if self.collection(change.collection).index.kind == "hnsw")
         except BaseException:
+            self._tell(self._pending[mark:])
             del self._pending[mark:]
-            self.graph.forget_adjacency()
+            self.graph.took_back(edges)
             raise
         finally:
             self._depth -= 1
         if outermost:
             changes, self._pending = self._pending, []
+            self.graph.applied()
             self._apply(changes)
+            self._tell(changes)
+
+    def watch(self, collection: str, changed: Callable[[Set[int] | None], None]) -> None:
+        """Calls back after each transaction that wrote to a collection, committed or failed: what was read of it may not be so.
+
+        With the numbers of the records in question; None: any of them.
+        """
+        self._watches.setdefault(collection, []).append(changed)
+
+    def on_close(self, stop: Callable[[], None]) -> None:
+        """Calls back before the database is given back."""
+        self._closing.append(stop)
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for name in dict.fromkeys(change.collection for change in changes):
+            for changed in self._watches.get(name, ()):
+                changed({change.number for change in changes if change.collection == name})
 
     def _apply(self, changes: Sequence[Change]) -> None:
         for name in dict.fromkeys(change.collection for change in changes):
             collection = self.collection(name)
             collection.space = collection.space or self._recorded(name)
+            self.likeness.note(name)
             try:
                 collection.apply(change for change in changes if change.collection == name)
             except Exception:  # noqa: BLE001 the rows are committed, whatever became of the index
@@ -348,9 +375,9 @@ class UnifiedMemory(Searchable):
         await upkeep.recode(self, collection, codec)
 
     def start_upkeep(self) -> None:
-        """Lets an index that has outgrown the scan grow into HNSW behind what goes on, where an event loop runs."""
+        """Lets indexes grow and edges between what is alike be laid behind what goes on, where an event loop runs."""
         running = self._growth is not None and not self._growth.done()
-        if running or not self.writable or upkeep.due(self) is None:
+        if running or not self.writable or not upkeep.wanted(self):
             return
         try:
             self._growth = asyncio.get_running_loop().create_task(upkeep.tend(self))
@@ -364,7 +391,7 @@ class UnifiedMemory(Searchable):
         self._growth = None
 
     async def grown(self) -> None:
-        """Returns when no index is on its way to HNSW. A failure of that shows here."""
+        """Returns when no index is on its way to HNSW and no edge waits to be laid. A failure of an index shows here."""
         if self._growth is not None:
             await self._growth
 
@@ -377,6 +404,8 @@ class UnifiedMemory(Searchable):
 
     async def close(self) -> None:
         """Flushes and gives the database back. Safe to call twice."""
+        for stop in self._closing:
+            stop()
         await self._stop_growth()
         try:
             upkeep.save_all(self)

@@ -1,4 +1,4 @@
-"""What keeps the indexes of a memory as its rows say: loading them, letting them grow into HNSW, and moving to another model."""
+"""What keeps indexes and edges of a memory as its rows say: loading, growing into HNSW, laying edges, and moving to another model."""
 
 import asyncio
 import logging
@@ -51,13 +51,26 @@ def due(memory: "UnifiedMemory") -> Collection | None:
     return None
 
 
+def wanted(memory: "UnifiedMemory") -> bool:
+    """Whether anything is to be done."""
+    return (memory.writable and bool(memory.likeness.behind)) or memory.graph.awaited or due(memory) is not None
+
+
 async def tend(memory: "UnifiedMemory") -> None:
-    """Brings every index to what it should be, a slice at a time, and saves it."""
-    while collection := due(memory):
-        if _step(collection):
-            save(memory, collection)
+    """Brings every index to what it should be, a slice at a time, and saves it; then the edges that are still to be laid or read."""
+    changed = False
+    while wanted(memory):
+        if collection := due(memory):
+            changed = True
+            if _step(collection):
+                save(memory, collection)
+        elif memory.likeness.behind and memory.writable:
+            memory.likeness.step()
+        else:
+            memory.graph.prepare()
         await memory.waiting.nobody()
-    await memory.flush()
+    if changed:
+        await memory.flush()
 
 
 def _step(collection: Collection) -> bool:

@@ -152,7 +152,8 @@ class WitnessLog(Audited):
             first = memory.records.next_number()
             memory.put(COLLECTION, [Draft(e.query, e.request_id, metadata_of(e), e.query_embedding) for e in entries])
             memory.driver.executemany(INSERT, [(to_blob(e.response_embedding, "<f2"), self.chain.salt(), e.request_id) for e in entries])
-            memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries)
+            there = set(memory.records.taken([e.session_id for e in entries]))  # an edge from a session that is gone would dangle
+            memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries if e.session_id in there)
             self.chain.append(RECORDED, range(first, first + len(entries)))
 
     def _found(self, id: str) -> WitnessEntry | None:

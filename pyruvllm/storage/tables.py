@@ -178,9 +178,14 @@ AUDIT_TABLES = (
     )""",
 )
 
-# What the roles of ADR-002 need beyond their first columns.
+# What the roles of ADR-002 need beyond their first columns. ``live_since`` is NULL for a session of which no live state is kept.
 ROLE_TABLES = (
     "ALTER TABLE sessions ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE sessions ADD COLUMN live_since INTEGER",
+    "CREATE INDEX sessions_live ON sessions (last_active, live_since) WHERE live_since IS NOT NULL AND NOT pinned",
+    "CREATE INDEX sessions_by_adapter ON sessions (active_adapter, last_active) WHERE active_adapter IS NOT NULL",
+    "ALTER TABLE policies ADD COLUMN version INTEGER NOT NULL DEFAULT 1",
+    "CREATE INDEX policies_by_use ON policies (last_accessed)",
     """CREATE TABLE patterns (
         number INTEGER PRIMARY KEY,
         kind TEXT NOT NULL,
@@ -195,13 +200,45 @@ ROLE_TABLES = (
     """CREATE TRIGGER patterns_go AFTER DELETE ON records WHEN old.collection = 'patterns' BEGIN
         DELETE FROM patterns WHERE number = old.number;
     END""",
+)
+
+# The graph. What has an edge is a node, and an edge is six numbers: by names, two indexes over UUIDs would take four times the place.
+# ``edges`` shows them by their names. ``link_progress`` says up to which record the edges are laid that need a search.
+GRAPH_TABLES = (
+    "CREATE TABLE nodes (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE relations (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE links (
+        source INTEGER NOT NULL,
+        relation INTEGER NOT NULL,
+        target INTEGER NOT NULL,
+        weight REAL NOT NULL,
+        confidence REAL NOT NULL,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (source, relation, target)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX links_by_target ON links (target, relation)",
+    "INSERT INTO nodes (id) SELECT source FROM edges UNION SELECT target FROM edges",
+    "INSERT INTO relations (name) SELECT DISTINCT relation FROM edges",
+    """INSERT INTO links SELECT s.number, r.number, t.number, e.weight, e.confidence, e.created_at
+        FROM edges AS e JOIN nodes AS s ON s.id = e.source JOIN relations AS r ON r.name = e.relation JOIN nodes AS t ON t.id = e.target""",
+    "DROP TABLE edges",
+    """CREATE VIEW edges AS SELECT s.id AS source, t.id AS target, r.name AS relation, l.weight, l.confidence, l.created_at
+        FROM links AS l JOIN nodes AS s ON s.number = l.source JOIN relations AS r ON r.number = l.relation
+        JOIN nodes AS t ON t.number = l.target""",
+    """CREATE TRIGGER nodes_go AFTER DELETE ON nodes BEGIN
+        DELETE FROM links WHERE source = old.number;
+        DELETE FROM links WHERE target = old.number;
+    END""",
     *(
-        f"""CREATE TRIGGER edges_of_{table}_go AFTER DELETE ON {table} BEGIN
-        DELETE FROM edges WHERE source = old.id;
-        DELETE FROM edges WHERE target = old.id;
+        f"""CREATE TRIGGER nodes_of_{table}_go AFTER DELETE ON {table} BEGIN
+        DELETE FROM nodes WHERE id = old.id;
     END"""
         for table in ("records", "documents")
     ),
+    """CREATE TABLE link_progress (
+        collection TEXT PRIMARY KEY,
+        number INTEGER NOT NULL
+    ) WITHOUT ROWID""",
 )
 
 STORE_TABLES: tuple[str, ...] = DOCUMENT_TABLES + SESSION_TABLES + POLICY_TABLES + WITNESS_TABLES

@@ -88,7 +88,7 @@ class KernelStatisticsContract:
         assert KernelStatistics(policies, first).save()
         own = {"pack": first.pack, "engine": first.engine}
         policies.put(PolicyEntry(TYPE, {**own, "version": 9, "statistics": {"dot": {"n=1 dim=1": {}}}}, "instant_loop"))
-        policies.put(PolicyEntry(TYPE, {**own, "version": "x", "statistics": 3}, "instant_loop"))
+        policies.put(PolicyEntry(TYPE, {**own, "version": 10, "statistics": {"dot": 3}}, "instant_loop"))
         second = made()
         assert KernelStatistics(policies, second).load()
         assert second.statistics() == first.statistics()

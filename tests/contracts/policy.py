@@ -5,9 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pyruvllm.config import PolicyConfig
 from pyruvllm.errors import ConfigError, DuplicateError, NotFoundError
+from pyruvllm.memory.parameters import PRECISIONS, EwcPolicy, KernelPolicy, PatternPolicy, TierPlan
 from pyruvllm.memory.policy import BUNDLED, SOURCES, Fallback, PolicyEntry, PolicyStore, QuantizationPolicy, RouterPolicy
-from tests.contracts.stores import another, tables, vector
+from tests.contracts.stores import another, settings_at, tables, vector
+from tests.contracts.writeback import HandClock
 
 
 class PolicyContract:
@@ -21,14 +24,56 @@ class PolicyContract:
         assert tables(memory) == before
         assert before["policies"] == len(BUNDLED)
         assert {(entry.policy_type, entry.source, entry.confidence) for entry in store.list()} == {
-            ("router", "bundled", 0.0),
-            ("quantization", "bundled", 0.0),
+            (name, "bundled", 0.0) for name in ("router", "quantization", "ewc", "pattern")
         }
         router = store.latest("router")
         assert router.typed() == RouterPolicy(Fallback("1.2B", 2048, 0.7, 0.9), confidence_threshold=0.7)
         assert router.parameters["fallback"] == {"model": "1.2B", "context_size": 2048, "temperature": 0.7, "top_p": 0.9}
         assert isinstance(store.latest("quantization").typed(), QuantizationPolicy)
         assert store.get(router.id).parameters == router.parameters
+
+    async def test_every_type_has_its_parameters_and_others_are_free(self, open_memory):
+        store = PolicyStore(await open_memory())
+        assert store.latest("ewc").typed() == EwcPolicy() and store.latest("pattern").typed() == PatternPolicy()
+        kernel = store.put(PolicyEntry("kernel", {"pack": "core", "engine": "e", "statistics": {}}, "instant_loop"))
+        assert kernel.typed() == KernelPolicy("core", "e")
+        with pytest.raises(ConfigError, match="'weather' has no parameters of a kind"):
+            PolicyEntry("weather", {"wind": 3}, "federated").typed()
+
+    async def test_a_quantization_policy_plans_the_two_tiers_of_a_session(self):
+        policy = QuantizationPolicy(precision="q8")
+        assert policy.plan() == TierPlan(256, "fp16", "q8")
+        assert policy.plan(importance=1, quality=1) == TierPlan(256, "fp16", "fp16")
+        assert policy.plan(importance=1, quality=1, pressure=0.6) == TierPlan(256, "fp16", "q8")
+        assert policy.plan(importance=0, quality=0, pressure=1) == TierPlan(64, "fp16", "q4_k")
+        assert policy.plan(importance=1, quality=1, pressure=1) == TierPlan(256, "fp16", "q8")
+        only_speed = QuantizationPolicy(quality_weight=0)
+        assert only_speed.plan(importance=1, quality=0) == only_speed.plan(importance=1, quality=1) != only_speed.plan(importance=0)
+
+    @settings(max_examples=50, deadline=None)
+    @given(
+        policy=st.builds(
+            QuantizationPolicy,
+            precision=st.sampled_from(PRECISIONS),
+            quality_weight=st.floats(0, 1),
+            tail_length=st.integers(64, 4096),
+            relaxed_below=st.floats(0, 0.5),
+            pressed_above=st.floats(0.5, 1),
+        ),
+        importance=st.floats(0, 1),
+        pressure=st.floats(0, 1),
+        quality=st.floats(0, 1),
+        more=st.floats(0, 1),
+    )
+    async def test_more_pressure_or_less_worth_never_keeps_more(self, policy, importance, pressure, quality, more):
+        def size(plan):
+            assert policy.shortest_tail <= plan.tail_length <= policy.tail_length
+            assert abs(PRECISIONS.index(plan.store_precision) - PRECISIONS.index(policy.precision)) <= 1
+            return plan.tail_length, -PRECISIONS.index(plan.store_precision)
+
+        plan = size(policy.plan(importance, pressure, quality))
+        for less in (policy.plan(importance, min(1, pressure + more), quality), policy.plan(max(0, importance - more), pressure, quality)):
+            assert all(a <= b for a, b in zip(size(less), plan, strict=True))
 
     async def test_a_read_only_memory_answers_with_the_defaults_too(self, open_memory):
         writer = await open_memory()
@@ -43,15 +88,16 @@ class PolicyContract:
         fisher = np.random.default_rng(1).random(1000).astype(np.float32)
         times = (1_600_000_000_001, 1_600_000_000_002)
         entry = PolicyStore(memory).put(
-            PolicyEntry("ewc", {"task": "a", "weights": [1, 2.5]}, "deep_loop", 0.75, vector(5), fisher, "p1", *times)
+            PolicyEntry("ewc", {"task": "a", "weights": [0.25] * 1000}, "deep_loop", 0.75, vector(5), fisher, "p1", *times)
         )
         await memory.close()
         memory = await open_memory()
-        kept = next(found for found in PolicyStore(memory).list("ewc"))
+        kept = PolicyStore(memory).list("ewc")[1]  # the bundled one is from now
+        assert kept.version == 2
         assert (kept.id, kept.policy_type, kept.parameters, kept.source, kept.confidence) == (
             "p1",
             "ewc",
-            {"task": "a", "weights": [1, 2.5]},
+            {"task": "a", "weights": [0.25] * 1000},
             "deep_loop",
             0.75,
         )
@@ -102,6 +148,74 @@ class PolicyContract:
         assert {entry.id for entry in store.search("pattern", vector(2), 10)} == {"p0", "p2", "p4"}
         assert store.search(None, vector(3), 1)[0].id == "p3"
 
+    async def test_versions_count_within_a_type_and_an_old_one_can_rule_again(self, open_memory):
+        memory = await open_memory()
+        store = PolicyStore(memory)
+        first = store.put(PolicyEntry("router", {"confidence_threshold": 0.6}, "background_loop"))
+        memory.clock.now += 1
+        second = store.put(PolicyEntry("router", {"confidence_threshold": 0.5}, "background_loop"))
+        assert (first.version, second.version, store.latest("router").id) == (2, 3, second.id)
+        memory.clock.now += 1
+        restored = store.restore(first.id)
+        assert (restored.version, restored.parameters) == (4, {"confidence_threshold": 0.6})
+        assert store.latest("router").id == restored.id != first.id
+        assert [entry.version for entry in store.list("router")] == [4, 3, 2, 1]
+
+    async def test_what_is_in_force_is_held_until_its_time_is_over_or_something_changes(self, open_memory):
+        memory = await open_memory()
+        store, seen = PolicyStore(memory), []
+        query = memory.driver.query
+        memory.driver.query = lambda sql, *given: seen.append(sql) or query(sql, *given)
+        try:
+            first = store.latest("router")
+            seen.clear()
+            assert store.latest("router") is first and not seen
+            memory.clock.now += memory.config.policy.ttl_ms
+            assert store.latest("router").id == first.id and seen
+            learned = store.put(PolicyEntry("router", {}, "deep_loop"))
+            assert store.latest("router").id == learned.id
+            await memory.delete([learned.id])  # by somebody who knows nothing of policies
+            assert store.latest("router").id == first.id
+            other = PolicyStore(memory).put(PolicyEntry("router", {}, "deep_loop"))
+            assert store.latest("router").id == other.id
+            held = store.latest("quantization")
+            store.invalidate("quantization")
+            seen.clear()
+            assert store.latest("quantization").id == held.id and seen
+            assert store.latest("router").id == other.id
+        finally:
+            del memory.driver.query
+
+    async def test_a_policy_that_was_taken_back_is_not_held(self, open_memory):
+        memory = await open_memory()
+        store = PolicyStore(memory)
+        before = store.latest("router").id
+        with pytest.raises(ZeroDivisionError), memory.transaction():
+            learned = store.put(PolicyEntry("router", {}, "deep_loop", embedding=vector(1)))
+            assert store.latest("router").id == learned.id
+            assert store.search("router", vector(1)) == []  # a search inside a transaction sees no new records
+            raise ZeroDivisionError
+        assert store.latest("router").id == before and store.search("router", vector(1)) == []
+
+    async def test_over_the_bound_those_used_longest_ago_go(self, open_memory):
+        memory = await open_memory(config=settings_at(HandClock(), policy=PolicyConfig(capacity=8)))
+        store = PolicyStore(memory)  # with four bundled ones
+        for number in range(4):
+            memory.clock.now += 120_000
+            store.put(PolicyEntry("weather", {"n": number}, "deep_loop", embedding=vector(number), id=f"w{number}"))
+        memory.clock.now += 120_000
+        store.get("w0")
+        store.put(PolicyEntry("tide", {}, "deep_loop", id="t0"))
+        store.put(PolicyEntry("tide", {}, "deep_loop", id="t1"))
+        assert {entry.id for entry in store.list("weather")} == {"w0", "w3"}  # used last, and in force
+        assert [entry.id for entry in store.search("weather", vector(1))] != ["w1"]
+        assert len(store.list()) == 8 and sum(entry.source == "bundled" for entry in store.list()) == 4
+        for number in range(9):
+            memory.clock.now += 1
+            store.put(PolicyEntry("router", {}, "deep_loop", id=f"r{number}"))
+        assert store.latest("router").id == "r8" and store.latest("tide").id == "t1" and store.latest("weather").id == "w3"
+        assert len(store.list()) == 8
+
     async def test_a_taken_id_is_refused_and_nothing_changes(self, open_memory):
         memory = await open_memory()
         store = PolicyStore(memory)
@@ -142,6 +256,20 @@ class PolicyContract:
             ({"policy_type": "quantization", "parameters": {"precision": "q3"}}, "precision is 'q3'; one of fp16"),
             ({"policy_type": "quantization", "parameters": {"memory_budget": 0}}, "memory_budget"),
             ({"policy_type": "quantization", "parameters": {"quality_weight": 2}}, "quality_weight is 2"),
+            ({"policy_type": "quantization", "parameters": {"tail_length": 32}}, "tail_length is 32"),
+            ({"policy_type": "quantization", "parameters": {"tail_precision": "q2"}}, "tail_precision is 'q2'"),
+            ({"policy_type": "quantization", "parameters": {"pressed_above": 0.1}}, "pressed_above is 0.1"),
+            ({"policy_type": "ewc", "parameters": {"fisher_decay": 2}}, "fisher_decay is 2"),
+            ({"policy_type": "ewc", "parameters": {"weights": [1.0, None]}}, "weights are a list of finite numbers"),
+            ({"policy_type": "ewc", "parameters": {"weights": [1.0, 2.0]}}, "2 weights has as many values in its fisher_diagonal, not 0"),
+            (
+                {"policy_type": "ewc", "parameters": {"weights": [1.0, 2.0]}, "fisher_diagonal": [1.0]},
+                "2 weights has as many values in its fisher_diagonal, not 1",
+            ),
+            ({"policy_type": "pattern", "parameters": {"similarity": 3}}, "similarity is 3"),
+            ({"policy_type": "pattern", "parameters": {"capacity": 0}}, "capacity is 0"),
+            ({"policy_type": "kernel", "parameters": {"engine": "x"}}, "names its pack"),
+            ({"policy_type": "kernel", "parameters": {"pack": "a", "engine": "x", "statistics": 3}}, "statistics are a dict"),
             ({"embedding": np.ones(384)}, r"embedding has the shape \(384,\)"),
             ({"fisher_diagonal": np.ones((2, 2))}, "fisher_diagonal"),
             ({"fisher_diagonal": [-1.0]}, "fisher_diagonal"),
@@ -155,7 +283,7 @@ class PolicyContract:
     async def test_parameters_that_are_no_json_are_refused(self, open_memory):
         store = PolicyStore(await open_memory())
         with pytest.raises(ConfigError, match="parameters must be JSON"):
-            store.put(PolicyEntry("pattern", {"a": np.ones(3)}, "deep_loop"))
+            store.put(PolicyEntry("weather", {"a": np.ones(3)}, "deep_loop"))
 
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
@@ -174,7 +302,7 @@ class PolicyContract:
     )
     async def test_any_entry_comes_back_as_it_was(self, open_memory, parameters, confidence, source, fisher):
         store = PolicyStore(await open_memory(another()))
-        entry = store.put(PolicyEntry("pattern", parameters, source, confidence, fisher_diagonal=fisher))
+        entry = store.put(PolicyEntry("weather", parameters, source, confidence, fisher_diagonal=fisher))
         kept = store.get(entry.id)
         assert (kept.parameters, kept.confidence, kept.source) == (parameters, confidence, source)
         if fisher is None:

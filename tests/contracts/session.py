@@ -1,12 +1,17 @@
 """What the session index promises."""
 
+import asyncio
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pyruvllm.errors import ConfigError, NotFoundError
+from pyruvllm.config import SessionConfig
+from pyruvllm.errors import ConfigError, NotFoundError, QuotaError
 from pyruvllm.memory.graph import Edge
 from pyruvllm.memory.session import CacheQuantization, KvCacheRef, SessionIndex
-from tests.contracts.stores import tables, vector
+from tests.contracts.stores import settings_at, tables, vector
+from tests.contracts.writeback import HandClock
 
 CACHE = KvCacheRef("hot", "pool:7", 320, CacheQuantization(256, "fp16", "q4_0", 3.5), 1_700_000_000_123)
 
@@ -179,3 +184,147 @@ class SessionContract:
         sessions = SessionIndex(await open_memory())
         assert [session.id for session in sessions.list()] == ["kept"]
         assert sessions.open("s1").turn_count == 0
+
+    async def test_a_session_expires_when_it_is_idle_and_its_conversation_stays(self, open_memory):
+        memory = await open_memory()
+        sessions = SessionIndex(memory)
+        sessions.open("idle"), sessions.open("busy")
+        sessions.append("idle", "user", "what is kept?", vector=vector(1))
+        sessions.update("idle", kv_cache_ref=CACHE)
+        memory.clock.now += 299_999
+        sessions.append("busy", "user", "still here")
+        assert sessions.expire() == [] and sessions.count(live=True) == 2
+        memory.clock.now += 1
+        assert sessions.expire() == ["idle"]
+        session = sessions.get("idle")
+        assert (session.live, session.kv_cache_ref, session.turn_count, session.title) == (False, None, 1, "what is kept?")
+        assert [found.id for found in sessions.list()] == ["busy", "idle"]
+        assert [found.id for found in sessions.list(live=True)] == ["busy"] and sessions.count(live=False) == 1
+        assert [turn.text for turn in sessions.history("idle")] == ["what is kept?"]
+        assert [found.id for found in await sessions.search(vector(1), 1)] == ["idle"]
+        assert sessions.expire() == []
+        await memory.close()
+        sessions = SessionIndex(await open_memory())
+        assert not sessions.get("idle").live and sessions.get("busy").live
+
+    async def test_it_expires_when_it_has_lived_long_enough_and_is_live_again_with_the_next_turn(self, open_memory):
+        memory = await open_memory()
+        sessions = SessionIndex(memory)
+        sessions.open("s1")
+        for _ in range(14):
+            memory.clock.now += 250_000
+            sessions.append("s1", "user", "on and on")
+            assert sessions.expire() == []
+        memory.clock.now += 100_000
+        sessions.append("s1", "user", "one hour")
+        assert sessions.expire() == ["s1"]
+        sessions.append("s1", "user", "and on")
+        assert sessions.get("s1").live and sessions.expire() == []
+        memory.clock.now += 300_000
+        assert sessions.expire() == ["s1"]
+        assert sessions.open("s1").live and sessions.expire() == []
+
+    async def test_a_pinned_session_never_expires(self, open_memory):
+        memory = await open_memory(config=settings_at(HandClock(), session=SessionConfig(keep_ms=10**9)))
+        sessions = SessionIndex(memory)
+        for name in ("pinned", "other"):
+            sessions.open(name)
+        assert sessions.pin("pinned").pinned
+        memory.clock.now += 10**10
+        assert sessions.expire() == ["other"]
+        assert [session.id for session in sessions.list()] == ["pinned"]  # the other one was kept for its time
+        sessions.pin("pinned", False)
+        assert sessions.expire() == ["pinned"] and sessions.list() == []
+        with pytest.raises(NotFoundError):
+            sessions.pin("nobody")
+
+    async def test_who_holds_state_of_a_session_is_told_and_may_have_saved_it(self, open_memory):
+        memory = await open_memory()
+        sessions, told = SessionIndex(memory), []
+        for name in ("saved", "dropped", "stuck"):
+            sessions.open(name)
+            sessions.update(name, kv_cache_ref=CACHE)
+
+        def save(id):
+            told.append(id)
+            if id == "stuck":
+                raise QuotaError("no room to save it")
+            if id == "saved":
+                sessions.update(id, kv_cache_ref=replace(CACHE, tier="cold", location="rows"))
+
+        sessions.on_expired(save)
+        memory.clock.now += 300_000
+        assert sorted(sessions.expire()) == ["dropped", "saved"]
+        assert sorted(told) == ["dropped", "saved", "stuck"]
+        assert sessions.get("saved").kv_cache_ref.tier == "cold" and sessions.get("dropped").kv_cache_ref is None
+        assert sessions.get("stuck").live and sessions.get("stuck").kv_cache_ref == CACHE
+
+    async def test_they_expire_by_themselves(self, open_memory):
+        memory = await open_memory(config=settings_at(HandClock(), session=SessionConfig(idle_ms=20, lifetime_ms=50)))
+        sessions = SessionIndex(memory)
+        for number in range(150):
+            sessions.open(f"s{number}")
+        memory.clock.now += 20
+        for _ in range(2000):
+            if not sessions.count(live=True):
+                break
+            await asyncio.sleep(0.005)
+        assert sessions.count() == 150 and sessions.count(live=True) == 0
+        sessions.open("s7")
+        memory.clock.now += 20
+        for _ in range(2000):
+            if not sessions.count(live=True):
+                break
+            await asyncio.sleep(0.005)
+        assert sessions.count(live=True) == 0
+        await memory.close()
+
+    async def test_another_adapter_makes_the_cache_useless(self, open_memory):
+        sessions = SessionIndex(await open_memory())
+        sessions.open("s1")
+        sessions.update("s1", kv_cache_ref=CACHE)
+        assert sessions.switch_adapter("s1", None).kv_cache_ref == CACHE
+        session = sessions.switch_adapter("s1", "legal")
+        assert (session.active_adapter, session.kv_cache_ref) == ("legal", None)
+        assert [found.id for found in sessions.list(adapter="legal")] == ["s1"]
+        with pytest.raises(ConfigError):
+            sessions.switch_adapter("s1", "")
+
+    async def test_search_among_the_sessions_of_a_user_or_an_adapter(self, open_memory):
+        sessions = SessionIndex(await open_memory())
+        for number in range(6):
+            sessions.open(f"s{number}", user_id=("marta", "jonas")[number % 2], metadata={"n": number})
+            sessions.append(f"s{number}", "user", "the same words", vector=vector(number))
+        sessions.switch_adapter("s4", "legal")
+        assert [found.id for found in await sessions.search(vector(0), 6, user_id="jonas", where={"n": {"$gt": 1}})] != []
+        assert {found.id for found in await sessions.search(vector(0), 6, user_id="jonas", where={"n": {"$gt": 1}})} == {"s3", "s5"}
+        assert [found.id for found in await sessions.search(vector(0), 6, adapter="legal", live=True)] == ["s4"]
+        assert await sessions.search("same words", 6, user_id="nobody") == []
+
+    async def test_what_is_held_ready_is_what_the_rows_say(self, open_memory):
+        memory = await open_memory(config=settings_at(HandClock(), session=SessionConfig(warm=2)))
+        sessions = SessionIndex(memory)
+        for number in range(4):
+            sessions.open(f"s{number}")
+        query, seen = memory.driver.query, []
+        memory.driver.query = lambda sql, *given: seen.append(sql) or query(sql, *given)
+        try:
+            assert sessions.get("s3") is sessions.get("s3") and not seen
+            sessions.get("s0")
+            assert seen
+            sessions.append("s3", "user", "hello", vector=vector(3))
+            assert sessions.get("s3").turn_count == 1 and sessions.get("s3").title == "hello"
+            with pytest.raises(ZeroDivisionError), memory.transaction():
+                sessions.append("s3", "user", "never said", vector=vector(4))
+                assert sessions.get("s3").turn_count == 2
+                sessions.update("s0", active_adapter="x", metadata={"a": 1})
+                raise ZeroDivisionError
+            assert sessions.get("s3").turn_count == 1 and sessions.get("s0").active_adapter is None
+            assert sessions.get("s0").metadata == {}
+            memory.revise("s0", metadata={"b": 2})
+            assert sessions.get("s0").metadata == {"b": 2}
+            await memory.delete(["s0"])
+            with pytest.raises(NotFoundError):
+                sessions.get("s0")
+        finally:
+            del memory.driver.query

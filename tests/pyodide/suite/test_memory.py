@@ -2,6 +2,7 @@ import pytest
 
 from pyruvllm.storage import delete_database
 from tests.contracts.filters import FiltersContract
+from tests.contracts.graph import GraphContract
 from tests.contracts.memory import MemoryContract
 from tests.contracts.memory_index import LargeIndexContract
 from tests.contracts.memory_model import MemoryModelContract
@@ -40,4 +41,8 @@ class TestFilters(FiltersContract):
 
 
 class TestMemoryModel(MemoryModelContract):
+    pass
+
+
+class TestGraph(GraphContract):
     pass

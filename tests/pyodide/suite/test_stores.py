@@ -3,6 +3,8 @@ import pytest
 from pyruvllm.storage import delete_database
 from tests.contracts.documents import DocumentsContract
 from tests.contracts.kernel_statistics import KernelStatisticsContract
+from tests.contracts.likeness import LikenessContract
+from tests.contracts.patterns import PatternContract
 from tests.contracts.policy import PolicyContract
 from tests.contracts.session import SessionContract
 from tests.contracts.stores import opening
@@ -40,4 +42,12 @@ class TestKernelStatistics(KernelStatisticsContract):
 
 
 class TestWitness(WitnessContract):
+    pass
+
+
+class TestLikeness(LikenessContract):
+    pass
+
+
+class TestPattern(PatternContract):
     pass

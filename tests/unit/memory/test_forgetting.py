@@ -65,7 +65,7 @@ async def test_segments_go_at_once_while_another_graph_is_being_built(open_memor
 @pytest.mark.parametrize(
     ("leftover", "where"),
     [
-        ("INSERT INTO edges VALUES ('{id}', 'x', 'cites', 1, 1, 1)", "edges"),
+        ("INSERT INTO nodes (id) VALUES ('{id}')", "nodes"),
         ("INSERT INTO postings (number, terms) VALUES ({number}, x'00')", "postings"),
     ],
 )

@@ -1,6 +1,7 @@
 import pytest
 
 from tests.contracts.filters import FiltersContract
+from tests.contracts.graph import GraphContract
 from tests.contracts.memory import MemoryContract
 from tests.contracts.memory_index import LargeIndexContract
 from tests.contracts.memory_model import MemoryModelContract
@@ -31,4 +32,8 @@ class TestFilters(FiltersContract):
 
 
 class TestMemoryModel(MemoryModelContract):
+    pass
+
+
+class TestGraph(GraphContract):
     pass
