@@ -77,14 +77,14 @@ class BrowserHost:
                 raise ModelError(f"the page's server did not give {path}: {error}") from error
 
     async def onnx_session(
-        self, path: str, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
+        self, path: str | bytes, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
     ) -> "BrowserOnnxSession":
         with reporting(progress) as report:
             try:
-                asked = self.bridge.createSession(path, report, sha256, self.to_js(list(external)))
+                asked = self.bridge.createSession(self.to_js(path), report, sha256, self.to_js(list(external)))
                 return BrowserOnnxSession(self, await self.call(asked))
             except HostError as error:
-                raise ModelError(f"{path} did not load: {error}") from error
+                raise ModelError(f"{path if isinstance(path, str) else 'the ONNX model'} did not load: {error}") from error
 
     async def verify_ed25519(self, public_key: bytes, signature: bytes, message: bytes) -> bool | None:
         subtle = getattr(getattr(js, "crypto", None), "subtle", None)

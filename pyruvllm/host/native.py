@@ -36,20 +36,21 @@ class NativeHost:
         return await asyncio.to_thread(read, self.locate(path), progress)
 
     async def onnx_session(
-        self, path: str, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
+        self, path: str | bytes, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
     ) -> "NativeOnnxSession":
         try:
             import onnxruntime
         except ImportError as error:
             raise HostError("embedding text needs onnxruntime: pip install 'pyruvllm[native]'") from error
-        data = await self.asset(path, progress)
+        data = await self.asset(path, progress) if isinstance(path, str) else path
+        place = str(self.locate(path)) if isinstance(path, str) else "the model"
         if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
-            raise ModelError(f"{self.locate(path)} has sha256 {found}, not {sha256}: delete it and build again")
+            raise ModelError(f"{place} has sha256 {found}, not {sha256}: delete it and build again")
         try:
-            model = str(self.locate(path)) if external else data  # by its place, it finds what lies beside it
+            model = place if external else data  # by its place, it finds what lies beside it
             session = await asyncio.to_thread(onnxruntime.InferenceSession, model, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise ModelError(f"{self.locate(path)} is no ONNX model that onnxruntime {onnxruntime.__version__} can run: {error}") from error
+            raise ModelError(f"{place} is no ONNX model that onnxruntime {onnxruntime.__version__} can run: {error}") from error
         return NativeOnnxSession(session, len(data) + sum(self.locate(name).stat().st_size for name in external))
 
     async def verify_ed25519(self, public_key: bytes, signature: bytes, message: bytes) -> bool | None:

@@ -1,6 +1,8 @@
 """A small LFM2 as an ONNX graph with the names of the public exports, from the weights of a GGUF file; and a Hub repository around it."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,7 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pyruvllm.models.gguf import dequantize, read_head
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
+from tests.generators.decoders import model_file
 
+GRAPHS = {"model": {}, "bare": {"positions": False, "keep": False}, "half": {"half": True}}
+ADDED = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 COLUMNS = 3  # that a convolution remembers, the newest among them
 PATTERN = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}"  # Llama 3's
 PATTERN += "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -138,10 +143,23 @@ def repository(tokens: int = 257, context: int = 512) -> dict[str, bytes]:
     tokenizer = {
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]},
-        "added_tokens": [{"id": id, "content": "<|im_end|>" if id == 256 else f"<|{id}|>", "special": True} for id in range(256, tokens)],
+        "added_tokens": [{"id": id, "content": "<|im_end|>" if id == 256 else f"<|{id}|>", **ADDED} for id in range(256, tokens)],
     }
     config = {"model_type": "lfm2", "max_position_embeddings": context, "eos_token_id": 256}
     template = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
     about = {"add_bos_token": False, "chat_template": template}
     files = {"tokenizer.json": tokenizer, "config.json": config, "tokenizer_config.json": about}
     return {name: json.dumps(value).encode() for name, value in files.items()}
+
+
+def write(folder: Path) -> None:
+    """The repository with three graphs of one model: as the exports have it, with the fewest inputs, and with float16."""
+    (folder / "onnx").mkdir(parents=True, exist_ok=True)
+    for name, content in repository().items():
+        (folder / name).write_bytes(content)
+    for name, options in GRAPHS.items():
+        (folder / "onnx" / f"{name}.onnx").write_bytes(onnx_of(model_file(vocabulary=257, seed=2), **options))
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -11,10 +11,9 @@ from pyruvllm.models.hub import metadata_of
 from pyruvllm.models.onnx_lm import OnnxRunner
 from pyruvllm.models.tokenizer import load
 from pyruvllm.storage import open_driver
-from tests.contracts.onnx_lm import GRAPHS, OnnxLanguageModelContract
+from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.onnx_lm import test_files_of_a_repository_that_describe_no_tokenizer_are_refused as test_files_are_refused  # noqa: F401
-from tests.generators.decoders import model_file
-from tests.generators.onnx_decoder import onnx_of, repository
+from tests.generators.onnx_decoder import repository, write
 
 
 async def opened():
@@ -33,11 +32,7 @@ def kernels():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("assets")
-    (folder / "tiny" / "onnx").mkdir(parents=True)
-    for name, content in repository().items():
-        (folder / "tiny" / name).write_bytes(content)
-    for name, options in GRAPHS.items():
-        (folder / "tiny" / "onnx" / f"{name}.onnx").write_bytes(onnx_of(model_file(vocabulary=257, seed=2), **options))
+    write(folder / "tiny")
     return folder
 
 

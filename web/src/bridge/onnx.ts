@@ -42,11 +42,17 @@ type Tensors = Record<string, Tensor>;
 let runtime: Promise<void> | undefined;
 
 /**
- * The model at an asset's path, ready to run. `progress` counts the model's bytes. With `sha256` (hex) another file is refused;
+ * The model at an asset's path, or of these bytes, ready to run. `progress` counts the model's bytes. With `sha256` (hex) another file is refused;
  * pages that are no secure context cannot compute it and go without. `external`: assets beside it that hold its weights.
  */
-export async function createSession(path: string, progress?: Progress | null, sha256?: string | null, external: string[] = []): Promise<Session> {
-  const [model] = await Promise.all([asset(path, progress ?? undefined), start()]);
+export async function createSession(
+  source: string | Uint8Array,
+  progress?: Progress | null,
+  sha256?: string | null,
+  external: string[] = [],
+): Promise<Session> {
+  const path = typeof source === "string" ? source : "the model";
+  const [model] = await Promise.all([typeof source === "string" ? asset(source, progress ?? undefined) : source, start()]);
   const externalData = await Promise.all(external.map(async (name) => ({ path: name.slice(name.lastIndexOf("/") + 1), data: await asset(name) })));
   const found = sha256 && (await digest(model));
   if (found && found !== sha256) throw failure(`${path} has sha256 ${found}, not ${sha256}: reload the page without its cache`);
