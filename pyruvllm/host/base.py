@@ -24,8 +24,8 @@ class Host(Protocol):
     async def onnx_session(
         self, path: str | bytes, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
     ) -> "OnnxSession":
-        """The ONNX model at that asset path, or of these bytes, ready to run: onnxruntime-web in the browser, onnxruntime natively. external: assets in the
-        same folder that hold its weights.
+        """The ONNX model at that asset path, or of these bytes, ready to run: onnxruntime-web in the browser, onnxruntime natively.
+        external: assets in the same folder that hold its weights.
 
         With ``sha256`` (hex) a file that differs is refused with ModelError. HostError where there is no onnxruntime.
         """

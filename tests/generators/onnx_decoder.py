@@ -140,9 +140,10 @@ def repository(tokens: int = 257, context: int = 512) -> dict[str, bytes]:
     """What a Hub repository has beside the graph: the bytes as a vocabulary, and the token that ends a turn."""
     vocabulary = {character: id for id, character in enumerate(ALPHABET)}
     split = {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Isolated", "invert": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     tokenizer = {
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
         "added_tokens": [{"id": id, "content": "<|im_end|>" if id == 256 else f"<|{id}|>", **ADDED} for id in range(256, tokens)],
     }
     config = {"model_type": "lfm2", "max_position_embeddings": context, "eos_token_id": 256}
