@@ -137,15 +137,14 @@ class Completions:
         top_k: int | None = None,
         min_p: float | None = None,
         repetition_penalty: float = 1.0,
-        overflow: str = "truncate",
+        overflow: str = "error",
         speculate: bool = True,
     ) -> ChatCompletion | AsyncIterator[ChatCompletionChunk]:
         """The answer, whole or as a stream. n: answers, made one after the other, of seeds that follow each other. response_format:
         {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema", "json_schema": {"schema": ...}}; the answer is valid then
         even where max_tokens cut it short.
 
-        top_k, min_p, repetition_penalty, overflow and speculate are ours (models/dialogue.py): a conversation that has grown too long
-        loses its middle unless overflow says otherwise. ConfigError for what cannot be.
+        top_k, min_p, repetition_penalty, overflow and speculate are ours (models/dialogue.py). ConfigError for what cannot be.
         """
         if type(n) is not int or not 1 <= n <= 128:
             raise ConfigError(f"n is {n!r}; 1 to 128 would be right")

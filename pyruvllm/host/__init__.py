@@ -3,10 +3,10 @@
 import sys
 from functools import cache
 
-from .base import Host, OnnxSession, Progress
+from .base import Held, Host, OnnxSession, Progress
 from .files import Answer, Device, Files, OpenFile
 
-__all__ = ["Answer", "Device", "Files", "Host", "OnnxSession", "OpenFile", "Progress", "current"]
+__all__ = ["Answer", "Device", "Files", "Held", "Host", "OnnxSession", "OpenFile", "Progress", "current"]
 
 
 @cache

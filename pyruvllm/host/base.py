@@ -3,7 +3,7 @@
 ``browser`` and ``native`` are the only modules of the package that may import ``js`` or ``pyodide``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .files import Answer, Device, Files, OpenFile
@@ -21,8 +21,11 @@ class Host(Protocol):
         Raises ModelError or HostError, saying where it looked and what puts it there.
         """
 
-    async def onnx_session(self, path: str, progress: Progress | None = None, *, sha256: str | None = None) -> "OnnxSession":
-        """The ONNX model at that asset path, ready to run: onnxruntime-web in the browser, onnxruntime natively.
+    async def onnx_session(
+        self, path: str | bytes, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
+    ) -> "OnnxSession":
+        """The ONNX model at that asset path, or of these bytes, ready to run: onnxruntime-web in the browser, onnxruntime natively.
+        external: assets in the same folder that hold its weights.
 
         With ``sha256`` (hex) a file that differs is refused with ModelError. HostError where there is no onnxruntime.
         """
@@ -61,5 +64,23 @@ class Host(Protocol):
 
 
 class OnnxSession(Protocol):
+    inputs: Mapping[str, tuple[str, tuple[int | str | None, ...]]]  # by name: type, such as "float32", and sizes; a name where it varies
+    outputs: Mapping[str, tuple[str, tuple[int | str | None, ...]]]
+    nbytes: int  # of the model's files
+
     async def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
         """numpy arrays in by input name, numpy arrays out by output name."""
+
+    async def step(self, feeds: dict[str, Any], links: Mapping[str, str], held: "Held | None" = None) -> tuple[dict[str, Any], "Held"]:
+        """As ``run``, with the inputs in links taken from what an earlier step held. links: by input, the output that it is at the next
+        step. These outputs stay where the model runs, and are not among the arrays.
+        """
+
+    async def release(self) -> None:
+        """Gives the model's memory back."""
+
+
+class Held(Protocol):
+    """What a step left for later ones. It may be used again and again, until it is released."""
+
+    def release(self) -> None: ...

@@ -6,7 +6,7 @@ values go over with ``to_js``, come back with ``to_py``, promises are awaited wi
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,12 +76,15 @@ class BrowserHost:
             except HostError as error:
                 raise ModelError(f"the page's server did not give {path}: {error}") from error
 
-    async def onnx_session(self, path: str, progress: Progress | None = None, *, sha256: str | None = None) -> "BrowserOnnxSession":
+    async def onnx_session(
+        self, path: str | bytes, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
+    ) -> "BrowserOnnxSession":
         with reporting(progress) as report:
             try:
-                return BrowserOnnxSession(self, await self.call(self.bridge.createSession(path, report, sha256)))
+                asked = self.bridge.createSession(self.to_js(path), report, sha256, self.to_js(list(external)))
+                return BrowserOnnxSession(self, await self.call(asked))
             except HostError as error:
-                raise ModelError(f"{path} did not load: {error}") from error
+                raise ModelError(f"{path if isinstance(path, str) else 'the ONNX model'} did not load: {error}") from error
 
     async def verify_ed25519(self, public_key: bytes, signature: bytes, message: bytes) -> bool | None:
         subtle = getattr(getattr(js, "crypto", None), "subtle", None)
@@ -156,12 +159,47 @@ class BrowserOnnxSession:
     def __init__(self, host: BrowserHost, session: Any):
         self._host = host
         self._session = session
+        self.nbytes = int(session.bytes)
+        self.inputs, self.outputs = (
+            {each.name: (str(each.type), tuple(each.shape.to_py())) for each in given} for given in (session.inputs, session.outputs)
+        )
 
     async def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One copy of each array each way: numpy -> typed array -> ONNX memory, and back."""
-        tensors = self._host.to_js({name: {"data": self._host.to_js(array), "shape": list(array.shape)} for name, array in feeds.items()})
-        results = await self._host.call(self._session.run(tensors))
-        return {name: np.asarray(tensor.data.to_py()).reshape(tensor.shape.to_py()) for name, tensor in results.object_entries()}
+        return self._arrays(await self._host.call(self._session.run(self._values(feeds))))
+
+    async def step(
+        self, feeds: dict[str, np.ndarray], links: Mapping[str, str], held: "HeldTensors | None" = None
+    ) -> tuple[dict[str, np.ndarray], "HeldTensors"]:
+        asked = self._session.step(self._values(feeds), self._host.to_js(dict(links)), held.tensors if held else None)
+        answer = await self._host.call(asked)
+        return self._arrays(answer.values), HeldTensors(answer.held)
+
+    async def release(self) -> None:
+        await self._host.call(self._session.release())
+
+    def _values(self, feeds: dict[str, np.ndarray]) -> Any:
+        """Numbers of 16 bits cross as whole ones, with their type beside them."""
+        given = {}
+        for name, array in feeds.items():
+            data = np.ascontiguousarray(array)
+            half = data.dtype == np.float16
+            given[name] = {"data": self._host.to_js(data.view(np.uint16) if half else data), "shape": list(array.shape)}
+        return self._host.to_js(given)
+
+    def _arrays(self, values: Any) -> dict[str, np.ndarray]:
+        found = {name: np.asarray(tensor.data.to_py()).reshape(tensor.shape.to_py()) for name, tensor in values.object_entries()}
+        return {name: array.view(np.float16) if array.dtype == np.uint16 else array for name, array in found.items()}
+
+
+class HeldTensors:
+    """They live on the other side, and go when nothing names them."""
+
+    def __init__(self, tensors: Any):
+        self.tensors = tensors
+
+    def release(self) -> None:
+        self.tensors = None
 
 
 def subtle_crypto() -> Any:

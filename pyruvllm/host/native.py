@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .base import Progress
 from .files import Device
 from .native_files import FolderFile, FolderFiles, NativeAnswer, request
 
+ELEMENTS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64", "tensor(int32)": "int32"}
 READ_BYTES = 1 << 20  # per progress report
 NONCE_BYTES = 12  # of AES-GCM
 
@@ -33,19 +35,23 @@ class NativeHost:
     async def asset(self, path: str, progress: Progress | None = None) -> bytes:
         return await asyncio.to_thread(read, self.locate(path), progress)
 
-    async def onnx_session(self, path: str, progress: Progress | None = None, *, sha256: str | None = None) -> "NativeOnnxSession":
+    async def onnx_session(
+        self, path: str | bytes, progress: Progress | None = None, *, sha256: str | None = None, external: Sequence[str] = ()
+    ) -> "NativeOnnxSession":
         try:
             import onnxruntime
         except ImportError as error:
             raise HostError("embedding text needs onnxruntime: pip install 'pyruvllm[native]'") from error
-        data = await self.asset(path, progress)
+        data = await self.asset(path, progress) if isinstance(path, str) else path
+        place = str(self.locate(path)) if isinstance(path, str) else "the model"
         if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
-            raise ModelError(f"{self.locate(path)} has sha256 {found}, not {sha256}: delete it and build again")
+            raise ModelError(f"{place} has sha256 {found}, not {sha256}: delete it and build again")
         try:
-            session = await asyncio.to_thread(onnxruntime.InferenceSession, data, providers=["CPUExecutionProvider"])
+            model = place if external else data  # by its place, it finds what lies beside it
+            session = await asyncio.to_thread(onnxruntime.InferenceSession, model, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise ModelError(f"{self.locate(path)} is no ONNX model that onnxruntime {onnxruntime.__version__} can run: {error}") from error
-        return NativeOnnxSession(session)
+            raise ModelError(f"{place} is no ONNX model that onnxruntime {onnxruntime.__version__} can run: {error}") from error
+        return NativeOnnxSession(session, len(data) + sum(self.locate(name).stat().st_size for name in external))
 
     async def verify_ed25519(self, public_key: bytes, signature: bytes, message: bytes) -> bool | None:
         try:
@@ -113,14 +119,36 @@ class NativeHost:
 
 
 class NativeOnnxSession:
-    def __init__(self, session: Any):
-        self._session = session
-        self._outputs = [output.name for output in session.get_outputs()]
+    def __init__(self, session: Any, nbytes: int = 0):
+        self._session, self.nbytes = session, nbytes
+        self.inputs, self.outputs = (
+            {each.name: (ELEMENTS.get(each.type, each.type), tuple(each.shape)) for each in given}
+            for given in (session.get_inputs(), session.get_outputs())
+        )
 
     async def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """In a thread, so that the event loop goes on."""
-        values = await asyncio.to_thread(self._session.run, self._outputs, feeds)
-        return dict(zip(self._outputs, values, strict=True))
+        values = await asyncio.to_thread(self._session.run, list(self.outputs), feeds)
+        return dict(zip(self.outputs, values, strict=True))
+
+    async def step(
+        self, feeds: dict[str, np.ndarray], links: Mapping[str, str], held: "HeldArrays | None" = None
+    ) -> tuple[dict[str, np.ndarray], "HeldArrays"]:
+        before = held.arrays if held else {}
+        values = await self.run({**{name: before[links[name]] for name in links if name not in feeds}, **feeds})
+        kept = HeldArrays({name: values.pop(name) for name in links.values()})
+        return values, kept
+
+    async def release(self) -> None:
+        self._session = None
+
+
+class HeldArrays:
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self.arrays = arrays
+
+    def release(self) -> None:
+        self.arrays = {}
 
 
 def aes_gcm(key: bytes) -> Any:

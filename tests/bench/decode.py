@@ -78,6 +78,21 @@ async def measure(given):
         for _ in range(given["tokens"]):
             logits = runner.feed([int(logits.argmax())])
         told[f"decode at depth {given['depth']}, tokens/s"] = given["tokens"] / (time.perf_counter() - start)
+    runner.reset()
+    runner.feed(ids)
+    times = {count: [] for count in (1, 2, 3, 4, 5, 7, 9)}
+
+    async def pace():
+        pass
+
+    for turn in range(8):
+        for count, each in times.items():
+            start = time.perf_counter()
+            await runner.read(ids[:count], pace, every=True)
+            if turn:
+                each.append(time.perf_counter() - start)
+            runner.rewind(given["prompt"])
+    told |= {f"{count} guesses checked, tokens": float(np.median(times[1 + count]) / np.median(times[1])) for count in (1, 2, 3, 4, 6, 8)}
     told |= {"loaded, s": loaded - begun, "recorded, s": recorded - loaded, "weights, MB": parts.nbytes / 1e6}
     await driver.close()
     return told

@@ -5,53 +5,104 @@ import { asset, type Progress } from "./assets";
 
 const RUNTIME = "wasm/ort-wasm-simd-threaded.wasm";
 
-type Numbers = Float32Array | Int32Array | Uint8Array | Int8Array | BigInt64Array;
-type ElementType = "float32" | "int32" | "uint8" | "int8" | "int64";
+type Numbers = Float32Array | Uint16Array | Int32Array | Uint8Array | Int8Array | BigInt64Array;
+type ElementType = "float32" | "float16" | "int32" | "uint8" | "int8" | "int64";
 
-/** A tensor as it crosses to Python and back: its values in row-major order, and its shape. */
+/** A tensor as it crosses to Python and back: its values in row-major order (those of float16 as their bits), and its shape. */
 export interface Values {
   data: Numbers;
   shape: number[];
 }
 
+/** What a model takes or gives: a size is a name where it varies. */
+export interface Place {
+  name: string;
+  type: string;
+  shape: (number | string)[];
+}
+
 export interface Session {
+  inputs: Place[];
+  outputs: Place[];
+  /** Of the model's files. */
+  bytes: number;
   /** Values in by input name, values out by output name, in memory of their own. */
   run(feeds: Record<string, Values>): Promise<Record<string, Values>>;
+  /**
+   * As `run`, with the inputs in `links` taken from what an earlier step held. `links`: by input, the output that it is at the next step;
+   * these outputs stay here as tensors.
+   */
+  step(feeds: Record<string, Values>, links: Record<string, string>, held?: Tensors | null): Promise<{ values: Record<string, Values>; held: Tensors }>;
   /** Gives the model's memory back. */
   release(): Promise<void>;
 }
 
+type Tensors = Record<string, Tensor>;
+
 let runtime: Promise<void> | undefined;
 
 /**
- * The model at an asset's path, ready to run. `progress` counts the model's bytes. With `sha256` (hex) another file is refused;
- * pages that are no secure context cannot compute it and go without.
+ * The model at an asset's path, or of these bytes, ready to run. `progress` counts the model's bytes. With `sha256` (hex) another file is refused;
+ * pages that are no secure context cannot compute it and go without. `external`: assets beside it that hold its weights.
  */
-export async function createSession(path: string, progress?: Progress | null, sha256?: string | null): Promise<Session> {
-  const [model] = await Promise.all([asset(path, progress ?? undefined), start()]);
+export async function createSession(
+  source: string | Uint8Array,
+  progress?: Progress | null,
+  sha256?: string | null,
+  external: string[] = [],
+): Promise<Session> {
+  const path = typeof source === "string" ? source : "the model";
+  const [model] = await Promise.all([typeof source === "string" ? asset(source, progress ?? undefined) : source, start()]);
+  const externalData = await Promise.all(external.map(async (name) => ({ path: name.slice(name.lastIndexOf("/") + 1), data: await asset(name) })));
   const found = sha256 && (await digest(model));
   if (found && found !== sha256) throw failure(`${path} has sha256 ${found}, not ${sha256}: reload the page without its cache`);
   let session: InferenceSession;
   try {
-    session = await InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+    session = await InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all", externalData });
     delete env.wasm.wasmBinary; // compiled by now, and 14 MB
   } catch (error) {
     throw failure(`${path} is no model that onnxruntime-web ${env.versions.web} can run: ${message(error)}`, error);
   }
+  async function ran(tensors: Tensors): Promise<Tensors> {
+    try {
+      return (await session.run(tensors)) as Tensors;
+    } catch (error) {
+      throw failure(`${path} could not run: ${message(error)}`, error);
+    }
+  }
   return {
+    inputs: places(session.inputMetadata),
+    outputs: places(session.outputMetadata),
+    bytes: externalData.reduce((sum, file) => sum + file.data.length, model.length),
     async run(feeds) {
-      const tensors = Object.entries(feeds).map(([name, { data, shape }]) => [name, new Tensor(kind(name, data), data, shape)]);
-      try {
-        const results = await session.run(Object.fromEntries(tensors));
-        return Object.fromEntries(
-          Object.entries(results).map(([name, tensor]) => [name, { data: tensor.data as Numbers, shape: [...tensor.dims] }]),
-        );
-      } catch (error) {
-        throw failure(`${path} could not run: ${message(error)}`, error);
-      }
+      return crossing(await ran(arriving(feeds)));
+    },
+    async step(feeds, links, held) {
+      const before = Object.entries(links).flatMap(([input, output]) => (held?.[output] ? [[input, held[output]] as const] : []));
+      const results = await ran({ ...Object.fromEntries(before), ...arriving(feeds) });
+      const kept = new Set(Object.values(links));
+      const split = (held: boolean): Tensors => Object.fromEntries(Object.entries(results).filter(([name]) => kept.has(name) === held));
+      return { values: crossing(split(false)), held: split(true) };
     },
     release: () => session.release(),
   };
+}
+
+function arriving(feeds: Record<string, Values>): Tensors {
+  return Object.fromEntries(Object.entries(feeds).map(([name, { data, shape }]) => [name, new Tensor(kind(name, data), data, shape)]));
+}
+
+function crossing(tensors: Tensors): Record<string, Values> {
+  const values = ({ data, dims }: Tensor): Values => {
+    const half = "Float16Array" in globalThis && data.constructor.name === "Float16Array"; // what engines that have it are given
+    const { buffer, byteOffset, length } = data as Uint16Array;
+    return { data: half ? new Uint16Array(buffer, byteOffset, length) : (data as Numbers), shape: [...dims] };
+  };
+  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, values(tensor)]));
+}
+
+function places(metadata: readonly InferenceSession.ValueMetadata[]): Place[] {
+  return metadata.map((each) => ({ name: each.name, type: each.isTensor ? each.type : "none", shape: each.isTensor ? [...each.shape] : [] }));
 }
 
 /** Loads the runtime once; a failure is forgotten, so that the next call tries again. */
@@ -72,6 +123,7 @@ function start(): Promise<void> {
 function kind(name: string, data: Numbers): ElementType {
   if (data instanceof BigInt64Array) return "int64";
   if (data instanceof Float32Array) return "float32";
+  if (data instanceof Uint16Array) return "float16";
   if (data instanceof Int32Array) return "int32";
   if (data instanceof Uint8Array) return "uint8";
   if (data instanceof Int8Array) return "int8";

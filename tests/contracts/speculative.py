@@ -1,0 +1,183 @@
+"""Guessing: the text with guesses is the text without them, whoever guesses; and it stops where it does not pay.
+
+Bound by a fixture ``kernels``: a KernelRegistry.
+"""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from pyruvllm.config import Clock
+from pyruvllm.models.generate import generate
+from pyruvllm.models.sampling import Sampler, Sampling
+from pyruvllm.models.speculative import LONGEST, REST, DraftModel, Guesser, PromptLookup, same_tokens
+from tests.contracts.speaker import PROMPT, TOKENIZER, runner_of
+from tests.generators.decoders import model_file
+
+SMALL = model_file("llama", vocabulary=257, seed=2, hidden=32, feed_forward=32)
+
+
+class Oracle:
+    """Guesses what is known to come, but for every n-th token."""
+
+    name = "oracle"
+
+    def __init__(self, prompt, answer, wrong=0):
+        self.known, self.wrong, self.asked = [*prompt, *answer], wrong, []
+
+    def begin(self):
+        pass
+
+    async def draft(self, ids, count, choose, pace):
+        self.asked.append(count)
+        found = self.known[len(ids) : len(ids) + count]
+        return [(id + 1) % 256 if self.wrong and place % self.wrong == self.wrong - 1 else id for place, id in enumerate(found)]
+
+
+class Steps(Clock):
+    """Each reading of the clock is a step on, so that times are the same everywhere."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def elapsed_ms(self):
+        self.now += 0.5
+        return self.now
+
+
+def guesser(*drafters, dear=0.0):
+    """As if each token more cost so much of the first."""
+    made = Guesser(drafters, Steps())
+    for tokens in range(1, 10):
+        for _ in range(3):
+            made.took(tokens, 10.0 + dear * 10.0 * (tokens - 1))
+    return made
+
+
+async def said(runner, sampling, guesser=None, prompt=PROMPT, count=48, **options):
+    runner.reset()
+    stream = generate(runner, TOKENIZER, prompt, sampling, max_tokens=count, guesser=guesser, **options)
+    await stream.text()
+    return stream
+
+
+@pytest.mark.parametrize("architecture", ["lfm2", "llama"])
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(temperature=1.0, seed=5), Sampling(1.5, 0, 1.0, seed=8)], ids=str)
+async def test_the_text_is_the_same_with_guesses(kernels, architecture, sampling):
+    runner = runner_of(kernels, architecture)
+    plain = await said(runner, sampling)
+    for wrong in (0, 1, 3):
+        oracle = Oracle(PROMPT, plain.ids, wrong)
+        stream = await said(runner, sampling, guesser(oracle))
+        assert stream.ids == plain.ids and stream.usage.finish == plain.usage.finish
+        (told,) = stream.usage.guesses
+        assert told.drafted > 0 and (told.accepted == 0 if wrong == 1 else told.accepted > 0)
+        assert runner.history == (PROMPT + plain.ids)[: len(runner.history)]
+
+
+async def test_the_text_is_the_same_with_a_draft_model_and_with_look_up(kernels):
+    runner, draft = runner_of(kernels), runner_of(kernels, file=SMALL)
+    for sampling in (Sampling(temperature=0), Sampling(temperature=0.8, seed=3)):
+        plain = await said(runner, sampling)
+        for drafter in (DraftModel(draft), PromptLookup(), DraftModel(runner_of(kernels))):
+            stream = await said(runner, sampling, guesser(drafter))
+            assert stream.ids == plain.ids
+            if isinstance(drafter, DraftModel):
+                assert stream.usage.guesses[0].drafted > 0
+    assert stream.usage.guesses[0].accepted == stream.usage.guesses[0].drafted > 30, "a model guesses all that it would say itself"
+
+
+async def test_what_is_drawn_with_guesses_has_the_models_distribution(kernels):
+    """Two tokens over many seeds, the second of which was guessed, against the probabilities that the model gives them."""
+    runner, shape, rounds = runner_of(kernels), {"temperature": 2.0, "top_k": 2, "top_p": 1.0}, 500
+    sampler, expected = Sampler(Sampling(**shape)), {}
+    for first, share in zip(*sampler.distribution(runner.feed(PROMPT)), strict=True):
+        for second, then in zip(*sampler.distribution(runner_of(kernels).feed([*PROMPT, int(first)])), strict=True):
+            expected[int(first), int(second)] = rounds * share * then
+    likely = max(expected, key=expected.get)
+    oracle, counts, accepted = Oracle(PROMPT, [*likely, 0]), dict.fromkeys(expected, 0), 0
+    for seed in range(rounds):
+        stream = await said(runner, Sampling(**shape, seed=seed), guesser(oracle), count=3)
+        counts[tuple(stream.ids[:2])] += 1
+        accepted += stream.usage.guesses[0].accepted
+    assert sum((counts[pair] - expected[pair]) ** 2 / expected[pair] for pair in expected) < 16.3  # chi-squared, 3 degrees: 1 in 1000
+    assert rounds / 10 < accepted < rounds
+
+
+async def test_a_stop_string_among_guesses_leaves_nothing_of_them_behind(kernels):
+    runner = runner_of(kernels)
+    plain = await said(runner, Sampling(temperature=1.0, seed=1))
+    text = TOKENIZER.decode(plain.ids)
+    stream = await said(runner, Sampling(temperature=1.0, seed=1), guesser(Oracle(PROMPT, plain.ids)), stop=[text[9:12]])
+    assert text.startswith(TOKENIZER.decode(stream.ids)[:8]) and stream.usage.finish == "stop"
+    assert runner.history == PROMPT + stream.ids[:-1]
+    logits = runner.feed(stream.ids[-1:]).copy()
+    fresh = runner_of(kernels)
+    assert np.allclose(logits, fresh.feed(PROMPT + stream.ids), atol=1e-3)
+
+
+async def test_leaving_among_guesses_leaves_nothing_of_them_behind(kernels):
+    runner = runner_of(kernels)
+    plain = await said(runner, Sampling(temperature=1.0, seed=1))
+    runner.reset()
+    stream = generate(runner, TOKENIZER, PROMPT, Sampling(temperature=1.0, seed=1), guesser=guesser(Oracle(PROMPT, plain.ids)))
+    async for _ in stream:
+        if len(stream.ids) >= 6:
+            break
+    await stream._pieces.aclose()
+    assert stream.usage.finish == "cancelled" and runner.history == PROMPT + stream.ids[:-1]
+    assert np.allclose(runner.feed(stream.ids[-1:]), runner_of(kernels).feed(PROMPT + stream.ids), atol=1e-3)
+
+
+async def test_look_ahead_follows_what_was_right_and_it_stops_where_it_does_not_pay(kernels):
+    runner = runner_of(kernels)
+    plain = await said(runner, Sampling(temperature=1.0, seed=1), count=60)
+    right, wrong = Oracle(PROMPT, plain.ids), Oracle(PROMPT, plain.ids, 1)
+    await said(runner, Sampling(temperature=1.0, seed=1), guesser(right), count=60)
+    assert max(right.asked) == 8 and right.asked[2] == 8
+    dear = guesser(right, dear=1.0)
+    stream = await said(runner, Sampling(temperature=1.0, seed=1), dear, count=60)
+    (told,) = stream.usage.guesses
+    assert told.off and "the speed without" in told.off and told.lookahead == 0
+    stream = await said(runner, Sampling(temperature=1.0, seed=1), guesser(wrong, dear=0.3), count=60)
+    assert stream.usage.guesses[0].rounds < 40 and stream.usage.guesses[0].accepted == 0
+
+
+def test_it_tries_again_after_a_rest_and_rests_longer_each_time():
+    class Wrong(Oracle):
+        async def draft(self, ids, count, choose, pace):
+            self.asked.append(count)
+            return [1] * count
+
+    drafter = Wrong([], [])
+    made, gaps, silent = guesser(drafter, dear=1.0), [], 0
+
+    async def rounds():
+        nonlocal silent
+        for _ in range(6 * LONGEST):
+            if drafts := await made.guess([1], 8, None, None):
+                made.judged(len(drafts), 0)
+                if silent:
+                    gaps.append(silent)
+                silent = 0
+            else:
+                silent += 1
+
+    asyncio.run(rounds())
+    assert gaps[0] in range(REST - 2, REST + 3) and gaps[-1] > 4 * gaps[0] and max(gaps) <= LONGEST + 2
+
+
+async def test_look_up_finds_what_followed_the_last_tokens_before():
+    lookup = PromptLookup()
+    assert await lookup.draft([1, 2, 3, 4, 5, 6, 1, 2, 3], 3, None, None) == [4, 5, 6]
+    assert await lookup.draft([1, 2, 3, 4, 5, 6, 1, 2, 3, 9], 3, None, None) == []
+    assert await lookup.draft([1, 2, 3, 4, 5, 6, 1, 2, 3, 9, 1, 2], 8, None, None) == [3, 9, 1, 2, 3, 9, 1, 2]
+    lookup.begin()
+    assert await lookup.draft([7, 7, 7], 4, None, None) == [7, 7, 7, 7]
+
+
+def test_a_model_guesses_only_for_one_with_the_same_tokens():
+    assert same_tokens(TOKENIZER.vocabulary, TOKENIZER.vocabulary)
+    other = TOKENIZER.vocabulary.__class__([*TOKENIZER.vocabulary.tokens[:-1], "<|other|>"])
+    assert not same_tokens(TOKENIZER.vocabulary, other)

@@ -1,0 +1,74 @@
+import asyncio
+
+import pytest
+from tokenizers import Tokenizer
+
+from pyruvllm.config import Clock
+from pyruvllm.errors import ModelError
+from pyruvllm.host.native import NativeHost
+from pyruvllm.memory.kernels import open_registry
+from pyruvllm.models.hub import metadata_of
+from pyruvllm.models.onnx_lm import OnnxRunner
+from pyruvllm.models.tokenizer import load
+from pyruvllm.storage import open_driver
+from tests.contracts.onnx_lm import OnnxLanguageModelContract
+from tests.contracts.onnx_lm import test_files_of_a_repository_that_describe_no_tokenizer_are_refused as test_files_are_refused  # noqa: F401
+from tests.generators.onnx_decoder import repository, write
+
+
+async def opened():
+    driver = await open_driver(":memory:")
+    try:
+        return await open_registry(driver, Clock())
+    finally:
+        await driver.close()
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    return asyncio.run(opened())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("assets")
+    write(folder / "tiny")
+    return folder
+
+
+@pytest.fixture
+def host(folder, monkeypatch):
+    monkeypatch.setenv("PYRUVLLM_ASSETS", str(folder))
+    return NativeHost()
+
+
+class TestNative(OnnxLanguageModelContract):
+    pass
+
+
+def test_a_tokenizer_of_the_hub_is_that_of_the_gguf_file():
+    files = repository()
+    own, other = load(metadata_of(files, "x")), Tokenizer.from_str(files["tokenizer.json"].decode())
+    for text in ("The engine, 12345 times!", "é€\n\n  x", "it's\tHERE"):
+        assert own.encode(text) == other.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "says"),
+    [
+        ({"input_ids": (), "attention_mask": (), "pixel_values": ()}, ("logits",), "wants 'pixel_values'"),
+        ({"input_ids": ()}, ("logits",), "has no attention_mask"),
+        ({"input_ids": (), "attention_mask": ()}, ("hidden",), "has no logits"),
+        ({"input_ids": (), "attention_mask": (), "past_conv.0": (1, 4, 3)}, ("logits",), "gives no 'present_conv.0'"),
+        ({"input_ids": (), "attention_mask": (), "past_conv.0": (1, "h", 3)}, ("logits", "present_conv.0"), "of known sizes"),
+    ],
+)
+def test_a_graph_of_another_kind_is_refused(inputs, outputs, says):
+    class Session:
+        pass
+
+    session = Session()
+    session.inputs = {name: ("float32", shape) for name, shape in inputs.items()}
+    session.outputs = {name: ("float32", (1, 1, 9)) for name in outputs}
+    with pytest.raises(ModelError, match=says):
+        OnnxRunner(session, 10)
