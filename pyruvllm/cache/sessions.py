@@ -23,9 +23,11 @@ import numpy as np
 
 from ..config import Clock
 from ..errors import ConfigError, MismatchError, NotFoundError, PoolFullError
+from ..kernels.registry import KernelRegistry
 from ..memory.session import CacheQuantization, KvCacheRef, SessionIndex
 from ..storage.driver import Driver
 from .layout import PAGE
+from .pool import Pool
 from .quantize import Setting
 from .two_tier import KvCache, Sequence
 
@@ -33,6 +35,24 @@ VERSION = 1  # of what is inside a page
 COLD = 1 << 30  # bytes of rows, beyond which the oldest go
 
 log = logging.getLogger("pyruvllm")
+
+
+@dataclass
+class Caching:
+    """What a model keeps conversations in. pool: with what else draws on it, made by need with that budget; driver and sessions: as
+    ``SessionCaches`` has them; setting: how exactly keys and values are kept.
+    """
+
+    pool: Pool | None = None
+    budget: int = 256 << 20  # bytes
+    driver: Driver | None = None
+    sessions: SessionIndex | None = None
+    setting: Setting | None = None
+
+    def pool_for(self, kernels: KernelRegistry, clock: Clock) -> Pool:
+        if self.pool is None:
+            self.pool = Pool(self.budget, kernels.empty, clock)
+        return self.pool
 
 
 @dataclass(frozen=True)

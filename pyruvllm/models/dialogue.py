@@ -45,8 +45,10 @@ class Dialogue:
         schema: Mapping[str, Any] | bool | Constraint | None = None,
         overflow: str = "error",
         speculate: bool = True,
+        session: str | None = None,
     ) -> Generation:
-        """What the model says after a prompt. special: control tokens written out in it are meant.
+        """What the model says after a prompt. special: control tokens written out in it are meant. session: the conversation that it
+        belongs to, whose keys and values are kept wherever there is room; without one, what came last goes on.
 
         schema: a JSON schema that the text will be valid for, or a Constraint. overflow: what happens where the text does not fit the
         context, as ``generate.generate`` has it. speculate: tokens are guessed and checked together, by a smaller model with the same
@@ -56,6 +58,7 @@ class Dialogue:
         older one does not go on after a new one has begun. Raises ConfigError.
         """
         ids = self.tokenizer.encode(prompt, special=special, bounds=True) if isinstance(prompt, str) else list(prompt)
+        self._take_up(ids, session)
         runner, whole = self.runner, len(ids)
         if whole > runner.context and overflow != "error":
             ids = fitted(ids, runner.context - min(max_tokens, runner.context // 4))
@@ -127,6 +130,11 @@ class Dialogue:
     def drafting(self) -> Speaker | None:
         """The model at work on a text of its own, to guess for another; None where that cannot be."""
         return None
+
+    def _take_up(self, ids: Sequence[int], session: str | None) -> None:
+        """Puts the runner where a conversation stands. ConfigError for one with a name where these are not kept apart."""
+        if session is not None:
+            raise ConfigError(f"the model {self.name!r} keeps no conversations apart; session is for models from GGUF files")
 
     def _joined(self) -> None:
         self._constraints: dict[str, Constraint] = {}
