@@ -9,16 +9,17 @@ import numpy as np
 from ..cache import Layout
 from ..cache import Sequence as Cached
 from ..errors import ConfigError
+from .adapter import Loaded
 from .decoder import Recording, Runner
 
 
 class Batch(Recording):
-    """block: sequences at most, all with this layout and rotation. Row r of all arrays is sequence r's."""
+    """block: sequences at most, all with this layout, rotation and adapter. Row r of all arrays is sequence r's."""
 
-    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool) -> None:
+    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool, adapter: Loaded | None = None) -> None:
         self.rows = block
         self._each: list[list[tuple[int, str, int]]] = [[] for _ in range(block)]  # commands of each sequence alone
-        super().__init__(runner, block, layout, rotate)
+        super().__init__(runner, block, layout, rotate, adapter)
 
     def step(self, sequences: Sequence[Cached], ids: Sequence[int]) -> np.ndarray:
         """Takes one further token of each in; logits (sequences, vocabulary), overwritten by the next step.
@@ -30,7 +31,8 @@ class Batch(Recording):
         if not 0 < count == len(ids) <= self.block or len(set(sequences)) < count:
             raise ConfigError(f"{count} sequences and {len(ids)} tokens; 1 to {self.block} different ones would be right")
         for sequence, id in zip(sequences, ids, strict=True):
-            if (sequence.layout, sequence.setting.rotate) != (self.layout, self.rotate):
+            kept = sequence.layout, sequence.setting.rotate, runner.adapters.of(sequence.identity)
+            if kept != (self.layout, self.rotate, self.adapter):
                 raise ConfigError("a sequence is kept in another way than this batch was recorded for")
             if not 0 <= id < runner.vocabulary or len(sequence) >= runner.context:
                 raise ConfigError(

@@ -14,6 +14,7 @@ from ..cache import Caching, KvCache, SessionCaches
 from ..config import Clock
 from ..errors import ModelError
 from ..kernels.registry import KernelRegistry
+from .adapter import Adapters
 from .decoder import Runner, form_of, own_cache
 from .dialogue import Dialogue
 from .gguf import Head, Incomplete, read_head
@@ -29,7 +30,8 @@ CONTEXT = 4096  # tokens, unless asked for others
 class LanguageModel(Dialogue):
     """data: of a whole GGUF file, which may be let go afterwards; context: tokens there is room for.
 
-    caching: where keys and values of many conversations are; without it there is room for one. Raises GgufError and ModelError for a file that is no model, MemoryError where it does not fit.
+    caching: where keys and values of many conversations are; without it there is room for one. Raises GgufError and ModelError for a
+    file that is no model, MemoryError where it does not fit.
     """
 
     def __init__(
@@ -73,9 +75,7 @@ class LanguageModel(Dialogue):
         if rows and len(self.tokenizer.vocabulary) > rows:
             raise ModelError(f"the tokenizer has {len(self.tokenizer.vocabulary)} tokens and the model embeddings of {rows}")
 
-    def _begin(
-        self, parts: Parts, kernels: KernelRegistry, context: int | None, clock: Clock | None, caching: Caching | None
-    ) -> None:
+    def _begin(self, parts: Parts, kernels: KernelRegistry, context: int | None, clock: Clock | None, caching: Caching | None) -> None:
         self.clock, self.kernels, room = clock or Clock(), kernels, min(context or CONTEXT, self.shape.context)
         if caching is None:
             cache, caching = own_cache(self.shape, kernels, room), Caching()
@@ -92,8 +92,19 @@ class LanguageModel(Dialogue):
         """Answers many conversations at once."""
         return Scheduler(self.runner, self.tokenizer, self.caches, together=together, clock=self.clock)
 
-    def _take_up(self, ids: Sequence[int], session: str | None) -> None:
-        self.runner.use(self._own if session is None else self.caches.open(session, ids).sequence)
+    @property
+    def adapters(self) -> Adapters:
+        return self.runner.adapters
+
+    def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
+        identity = self.adapters.identity(adapter)
+        if session is not None:
+            self.runner.use(self.caches.open(session, ids, identity=identity).sequence)
+            return
+        if self._own.identity != identity:
+            self.runner.cache.release(self._own)
+            self._own = self.runner.begin(adapter=adapter)
+        self.runner.use(self._own)
 
     def drafting(self) -> Runner:
         """At work on a text of its own, with the same weights."""

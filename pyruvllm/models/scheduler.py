@@ -100,8 +100,8 @@ class Stream:
 
 
 class _Options:
-    def __init__(self, max_tokens: int, stop: tuple[str, ...], priority: float) -> None:
-        self.max_tokens, self.stop, self.priority = max_tokens, stop, priority
+    def __init__(self, max_tokens: int, stop: tuple[str, ...], priority: float, adapter: str | None) -> None:
+        self.max_tokens, self.stop, self.priority, self.adapter = max_tokens, stop, priority, adapter
 
 
 class Scheduler:
@@ -124,7 +124,7 @@ class Scheduler:
         self.together, self.waiting = together, waiting
         self.steps = 0
         self._streams: deque[Stream] = deque()  # whose turn is next comes first
-        self._batches: dict[tuple[Layout, bool], Batch] = {}
+        self._batches: dict[tuple[Layout, bool, bytes], Batch] = {}
         self._task: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
 
@@ -141,6 +141,7 @@ class Scheduler:
         max_tokens: int = 256,
         stop: Sequence[str] = (),
         priority: float = 0.5,
+        adapter: str | None = None,
     ) -> Stream:
         """What the model says after a prompt of ids: with a session, of the whole conversation, of which only what is new is read.
 
@@ -155,7 +156,7 @@ class Scheduler:
             raise ConfigError(f"max_tokens is {max_tokens!r}" if wrong is None else f"{wrong!r} is no token")
         if session is not None and any(stream.session == session for stream in self._streams):
             raise ConfigError(f"the session {session!r} is being answered; wait for that or cancel it")
-        stream = Stream(self, prompt, sampling or Sampling(), session, _Options(max_tokens, tuple(stop), priority))
+        stream = Stream(self, prompt, sampling or Sampling(), session, _Options(max_tokens, tuple(stop), priority, adapter))
         self._streams.append(stream)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -212,11 +213,12 @@ class Scheduler:
         """Its sequence with as much of its text as is known, and pinned; what is missing is read in ``_read``."""
         cache, tokens = self.runner.cache, stream._tokens
         if stream._sequence is None or stream._sequence.released:
-            priority = stream._options.priority
+            priority, adapter = stream._options.priority, stream._options.adapter
             if self.caches is not None and stream.session is not None:
-                sequence = self.caches.open(stream.session, tokens, priority=priority).sequence
+                identity = self.runner.adapters.identity(adapter)
+                sequence = self.caches.open(stream.session, tokens, priority=priority, identity=identity).sequence
             else:
-                sequence = self.runner.begin(tokens, priority=priority)
+                sequence = self.runner.begin(tokens, priority=priority, adapter=adapter)
             stream._sequence = sequence
             same = next((at for at, (a, b) in enumerate(zip(sequence.tokens, tokens, strict=False)) if a != b), None)
             same = min(len(sequence), len(tokens)) if same is None else same
@@ -242,9 +244,9 @@ class Scheduler:
         kinds = [self._kind(stream) for stream in speaking]
         return [stream for stream, kind in zip(speaking, kinds, strict=True) if kind == kinds[0]][: self.together]
 
-    def _kind(self, stream: Stream) -> tuple[Layout, bool] | None:
+    def _kind(self, stream: Stream) -> tuple[Layout, bool, bytes] | None:
         sequence = stream._sequence
-        return None if sequence is None or sequence.released else (sequence.layout, sequence.setting.rotate)
+        return None if sequence is None or sequence.released else (sequence.layout, sequence.setting.rotate, sequence.identity)
 
     def _speak(self, streams: list[Stream]) -> None:
         """One token of each."""
@@ -268,9 +270,9 @@ class Scheduler:
         self.runner.feed(stream._tokens[len(stream._sequence) :])
 
     def _batch(self, sequence: Cached) -> Batch:
-        key = sequence.layout, sequence.setting.rotate
-        if key not in self._batches:
-            self._batches[key] = Batch(self.runner, self.together, *key)
+        key, adapter = (sequence.layout, sequence.setting.rotate, sequence.identity), self.runner.adapters.of(sequence.identity)
+        if key not in self._batches or self._batches[key].adapter is not adapter:
+            self._batches[key] = Batch(self.runner, self.together, *key[:2], adapter)
         return self._batches[key]
 
     def _choose(self, stream: Stream, logits: np.ndarray) -> None:

@@ -3,9 +3,11 @@ import pytest
 from pyruvllm.config import Clock
 from pyruvllm.memory.kernels import open_registry
 from pyruvllm.storage import delete_database, open_driver
+from tests.contracts.adapter import AdapterContract
 from tests.contracts.cache import CacheContract
 from tests.contracts.cache_sessions import SessionCacheContract
 from tests.contracts.decoder_cache import DecoderCacheContract
+from tests.contracts.scheduler import SchedulerContract
 from tests.contracts.stores import opening
 
 OPENED = []  # once for all tests: the first use of a kernel tests it
@@ -43,4 +45,12 @@ class TestSessions(SessionCacheContract):
 
 
 class TestDecoder(DecoderCacheContract):
+    pass
+
+
+class TestScheduler(SchedulerContract):
+    pass
+
+
+class TestAdapter(AdapterContract):
     pass
