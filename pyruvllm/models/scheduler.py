@@ -10,6 +10,7 @@ that none waits for more than one turn of each other. A stream whose reader is s
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ import numpy as np
 from ..cache import Layout, SessionCaches
 from ..cache import Sequence as Cached
 from ..config import Clock
-from ..errors import CacheError, ConfigError
+from ..errors import CacheError, ConfigError, PersistError
 from .batch import Batch
 from .decoder import Runner
 from .generate import Usage
@@ -29,6 +30,8 @@ from .tokenizer import Detokenizer, Tokenizer
 TOGETHER = 8  # sequences in one step at most
 WAITING = 256  # streams that are submitted and not over, beyond which submitting is refused
 AHEAD = 64  # tokens that a stream is ahead of its reader at most
+
+log = logging.getLogger("pyruvllm")
 
 
 class BusyError(CacheError):
@@ -122,6 +125,7 @@ class Scheduler:
     ) -> None:
         self.runner, self.tokenizer, self.caches, self.clock = runner, tokenizer, caches, clock or Clock()
         self.together, self.waiting = together, waiting
+        runner.cache.pool.trimmed = True
         self.steps = 0
         self._streams: deque[Stream] = deque()  # whose turn is next comes first
         self._batches: dict[tuple[Layout, bool, bytes], Batch] = {}
@@ -186,6 +190,14 @@ class Scheduler:
             if speaking:
                 self._attempt(self._together(speaking), self._speak)
             await asyncio.sleep(0)
+            self._trim()
+
+    def _trim(self) -> None:
+        """Room is made between the turns, so that no token waits for it."""
+        try:
+            self.runner.cache.pool.trim()
+        except PersistError as error:
+            log.warning("%s", error)  # whoever needs the room will be told
 
     def _attempt(self, streams: list[Stream], work: "object") -> None:
         """One turn of these. What goes wrong with one of them ends that one alone."""
