@@ -11,4 +11,6 @@ from .quantize import EXACT, Setting, decide
 from .sessions import Caching, Resumed, SessionCaches
 from .two_tier import KvCache, Sequence
 
-__all__ = ["EXACT", "PAGE", "Caching", "Form", "Holding", "KvCache", "Layout", "Pool", "Resumed", "Sequence", "SessionCaches", "Setting", "decide"]
+__all__ = [
+    "EXACT", "PAGE", "Caching", "Form", "Holding", "KvCache", "Layout", "Pool", "Resumed", "Sequence", "SessionCaches", "Setting", "decide",
+]  # fmt: skip

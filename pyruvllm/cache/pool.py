@@ -214,8 +214,9 @@ class Pool:
             for victim in self._victims(None):
                 if self._used <= LOW * self.budget:
                     break
+                before = self._used
                 step(victim)
-                if self.clock.elapsed_ms() > end:
+                if self._used < before and self.clock.elapsed_ms() > end:
                     return True
         self._due = False
         return False

@@ -60,7 +60,7 @@ class Runner:
         self._kept: dict[int, Sequence[np.ndarray]] = {}  # by position: the convolutions' columns there
         self._guesses: dict[tuple[Layout, bool, bytes], Guess] = {}
         self._kept_of: Cached | None = None
-        self._reading = asyncio.Lock()
+        self.turn = asyncio.Lock()  # who holds it is in the middle of a replay
         self.adapters = Adapters(parts, self.cache.pool, self.cache.identity, self._forget)
         for size in {1, self.block}:
             self._recording(size, self.sequence)
@@ -75,6 +75,11 @@ class Runner:
         return len(self.sequence)
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody is in the middle of reading."""
+        return self.turn.locked()
+
+    @property
     def vocabulary(self) -> int:
         return self.parts.output.rows
 
@@ -84,7 +89,7 @@ class Runner:
         sliced: called now and then; what it raises stops it, with the blocks so far taken in. Raises ConfigError for no token, one that
         is not in the vocabulary, more than there is room for, and while ``read`` is at work: then nothing was taken in.
         """
-        if self._reading.locked():
+        if self.busy:
             raise ConfigError("the model is in the middle of reading another text; feed it when that is read")
         for _ in self._steps(ids, False):
             if sliced is not None:
@@ -96,7 +101,7 @@ class Runner:
 
         every: logits (tokens, vocabulary) after each of at most GUESSED tokens (models/speaker.py).
         """
-        async with self._reading:
+        async with self.turn:
             with closing(self._steps(ids, every)) as steps:
                 for _ in steps:
                     await pace()

@@ -12,7 +12,7 @@ that none waits for more than one turn of each other. A stream whose reader is s
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +57,7 @@ class Stream:
         self._pieces: deque[str] = deque()
         self._error: BaseException | None = None
         self._over = False
+        self._leaving: tuple[str, BaseException | None] | None = None  # how it ends after the turn that it is in
         self._more = asyncio.Event()
         self._begun = scheduler.clock.elapsed_ms()
 
@@ -129,6 +130,7 @@ class Scheduler:
         self.steps = 0
         self._streams: deque[Stream] = deque()  # whose turn is next comes first
         self._batches: dict[tuple[Layout, bool, bytes], Batch] = {}
+        self._working: set[Stream] = set()  # whose turn it is
         self._task: asyncio.Task[None] | None = None
         self._awake = asyncio.Event()
 
@@ -184,11 +186,11 @@ class Scheduler:
                 continue
             reading = next((stream for stream in ready if stream._next is None), None)
             if reading is not None:
-                self._attempt([reading], self._read)
+                await self._attempt([reading], self._read)
                 await asyncio.sleep(0)
             speaking = [stream for stream in ready if stream._next is not None and not stream._over]
             if speaking:
-                self._attempt(self._together(speaking), self._speak)
+                await self._attempt(self._together(speaking), self._speak)
             await asyncio.sleep(0)
             self._trim()
 
@@ -199,27 +201,39 @@ class Scheduler:
         except PersistError as error:
             log.warning("%s", error)  # whoever needs the room will be told
 
-    def _attempt(self, streams: list[Stream], work: "object") -> None:
-        """One turn of these. What goes wrong with one of them ends that one alone."""
+    async def _attempt(self, streams: list[Stream], work: Callable[[list[Stream]], Awaitable[None]]) -> None:
+        """One turn of these. What goes wrong with one of them ends that one alone; who is cancelled meanwhile ends after it."""
         for stream in streams:
             self._streams.remove(stream)
             self._streams.append(stream)
+        while self.runner.busy:  # somebody reads without us
+            await asyncio.sleep(0)
         usable = []
         for stream in streams:
             try:
-                self._alive(stream)
-                usable.append(stream)
+                if not stream._over:
+                    self._alive(stream)
+                    usable.append(stream)
             except Exception as error:  # noqa: BLE001  whoever reads it is told
                 self._end(stream, "error", error)
+        self._working = set(usable)
+        fault: Exception | None = None
         try:
             if usable:
-                work(usable)  # type: ignore[operator]
+                await work(usable)
         except Exception as error:  # noqa: BLE001
-            if len(usable) == 1:
-                self._end(usable[0], "error", error)
-            else:  # which of them has no room shows when each goes alone
-                for stream in usable:
-                    self._attempt([stream], work)
+            fault = error
+        finally:
+            self._working = set()
+            for stream in usable:
+                if stream._leaving is not None:
+                    self._end(stream, *stream._leaving)
+        if fault is not None and len(usable) == 1:
+            self._end(usable[0], "error", fault)
+        elif fault is not None:  # which of them has no room shows when each goes alone
+            for stream in usable:
+                if not stream._over:
+                    await self._attempt([stream], work)
 
     def _alive(self, stream: Stream) -> None:
         """Its sequence with as much of its text as is known, and pinned; what is missing is read in ``_read``."""
@@ -239,17 +253,25 @@ class Scheduler:
                 cache.truncate(sequence, keep)
         cache.pool.pin(stream._sequence.holding)
 
-    def _read(self, streams: list[Stream]) -> None:
+    async def _read(self, streams: list[Stream]) -> None:
         """A block of what one stream's cache lacks; after the last its first token is chosen."""
         (stream,) = streams
         sequence, tokens = stream._sequence, stream._tokens
         assert sequence is not None
-        part = tokens[len(sequence) : len(sequence) + self.runner.block]
-        self.runner.use(sequence)
-        logits = self.runner.feed(part)
-        if len(sequence) == len(tokens):
+        logits = await self._fed(sequence, tokens[len(sequence) : len(sequence) + self.runner.block])
+        if len(sequence) == len(tokens) and stream._leaving is None:
             stream.usage = replace(stream.usage, prompt_ms=self.clock.elapsed_ms() - stream._begun)
-            self._choose(stream, logits)
+            self._choose(stream, logits[0])
+
+    async def _fed(self, sequence: Cached, ids: Sequence[int]) -> np.ndarray:
+        while self.runner.busy:
+            await asyncio.sleep(0)
+        self.runner.use(sequence)
+        return await self.runner.read(ids, self._pace)
+
+    @staticmethod
+    async def _pace() -> None:
+        await asyncio.sleep(0)
 
     def _together(self, speaking: list[Stream]) -> list[Stream]:
         """Those that take part in the next step: whose turn it is, and who is kept in the same way."""
@@ -260,26 +282,21 @@ class Scheduler:
         sequence = stream._sequence
         return None if sequence is None or sequence.released else (sequence.layout, sequence.setting.rotate, sequence.identity)
 
-    def _speak(self, streams: list[Stream]) -> None:
+    async def _speak(self, streams: list[Stream]) -> None:
         """One token of each."""
-        for stream in list(streams):
+        for stream in streams:
             if stream._sequence is not None and len(stream._sequence) < len(stream._tokens):  # it was evicted: read again first
-                self._catch_up(stream)
+                await self._fed(stream._sequence, stream._tokens[len(stream._sequence) :])
         sequences = [stream._sequence for stream in streams if stream._sequence is not None]
         ids = [stream._next for stream in streams if stream._next is not None]
         if len(streams) == 1:
-            self.runner.use(sequences[0])
-            logits = self.runner.feed(ids)[None]
+            logits = await self._fed(sequences[0], ids)
         else:
-            logits = self._batch(sequences[0]).step(sequences, ids)
+            logits = await self._batch(sequences[0]).stepped(sequences, ids)
         self.steps += 1
         for stream, row in zip(streams, logits, strict=True):
-            self._choose(stream, row)
-
-    def _catch_up(self, stream: Stream) -> None:
-        assert stream._sequence is not None
-        self.runner.use(stream._sequence)
-        self.runner.feed(stream._tokens[len(stream._sequence) :])
+            if stream._leaving is None:
+                self._choose(stream, row)
 
     def _batch(self, sequence: Cached) -> Batch:
         key, adapter = (sequence.layout, sequence.setting.rotate, sequence.identity), self.runner.adapters.of(sequence.identity)
@@ -318,6 +335,9 @@ class Scheduler:
 
     def _end(self, stream: Stream, finish: str, error: BaseException | None = None) -> None:
         if stream._over:
+            return
+        if stream in self._working and finish == "cancelled":
+            stream._leaving = finish, error
             return
         stream._over, stream._error = True, error
         stream.usage = replace(stream.usage, finish=finish)
