@@ -8,6 +8,9 @@ two_tier.py   sequences                     quantize.py  how exactly they are ke
 from .layout import PAGE, Form, Layout
 from .pool import Holding, Pool
 from .quantize import EXACT, Setting, decide
+from .sessions import Caching, Resumed, SessionCaches
 from .two_tier import KvCache, Sequence
 
-__all__ = ["EXACT", "PAGE", "Form", "Holding", "KvCache", "Layout", "Pool", "Sequence", "Setting", "decide"]
+__all__ = [
+    "EXACT", "PAGE", "Caching", "Form", "Holding", "KvCache", "Layout", "Pool", "Resumed", "Sequence", "SessionCaches", "Setting", "decide",
+]  # fmt: skip

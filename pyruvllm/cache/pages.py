@@ -100,6 +100,12 @@ class PageStore:
             if self._found.setdefault(key, page) is page:
                 page.key = key
 
+    def unname(self, page: Page) -> None:
+        """It will hold something else."""
+        if page.key is not None and self._found.get(page.key) is page:
+            del self._found[page.key]
+        page.key = None
+
     def find(self, chain: bytes, layout: Layout, rotated: bool) -> Page | None:
         return self._found.get((chain, layout, rotated))
 
@@ -166,8 +172,7 @@ class PageStore:
         return table
 
     def _gone(self, page: Page) -> None:
-        if page.key is not None and self._found.get(page.key) is page:
-            del self._found[page.key]
+        self.unname(page)
         if page.layout.size:
             self.pool.give(page.start)
             self.pages -= 1

@@ -86,6 +86,8 @@ class Pool:
         self.peak = 0  # most bytes that were ever in use
         self.evictions: list[Eviction] = []  # the last hundred
         self.counts = {"shrunk": 0, "evicted": 0, "refused": 0}
+        self.trimmed = False  # somebody calls ``trim`` now and then: allocations need not evict before the budget is full
+        self._due = False
         self._holdings: dict[int, Holding] = {}
         self._sizes: dict[int, tuple[Holding, int]] = {}  # blocks, by start
         self._used = 0
@@ -138,8 +140,8 @@ class Pool:
     def take(self, holding: Holding, size: int, *, evict: bool = True) -> int:
         """The start of ``size`` bytes in the region, at a multiple of 256. PoolFullError, PersistError: then nothing was taken."""
         needed = rounded(size)
-        if evict and self._used + needed > HIGH * self.budget:
-            self._make_room(needed, holding)
+        if evict:
+            self._watch(needed, holding)
         start = self.region.take(size) if self._used + needed <= self.budget else None
         if start is None:
             start = self._defragmented(size, holding, evict)
@@ -157,8 +159,8 @@ class Pool:
     def charge(self, holding: Holding, size: int) -> None:
         """Says how many bytes it holds outside of the region by now. PoolFullError, PersistError: then it is charged as before."""
         more = size - holding.charged
-        if more > 0 and self._used + more > HIGH * self.budget:
-            self._make_room(more, holding)
+        if more > 0:
+            self._watch(more, holding)
         holding.charged += more
         self.charged += more
         self._count(more)
@@ -202,6 +204,23 @@ class Pool:
             self.budget = before
             raise
 
+    def trim(self, ms: float = 10.0) -> bool:
+        """Where the high watermark was passed: evicts down to the low one, for about so many milliseconds; whether there is more to do.
+
+        Between two pieces of work, so that allocations find room. PersistError.
+        """
+        end = self.clock.elapsed_ms() + ms
+        for step in (self._shrunk, self._evicted) if self._due else ():
+            for victim in self._victims(None):
+                if self._used <= LOW * self.budget:
+                    break
+                before = self._used
+                step(victim)
+                if self._used < before and self.clock.elapsed_ms() > end:
+                    return True
+        self._due = False
+        return False
+
     def report(self) -> dict[str, Any]:
         """For a person or a page, as JSON."""
         kinds = {kind: 0 for kind in KINDS}
@@ -224,6 +243,12 @@ class Pool:
     def _count(self, more: int) -> None:
         self._used += more
         self.peak = max(self.peak, self._used)
+
+    def _watch(self, needed: int, asking: Holding) -> None:
+        if self._used + needed > HIGH * self.budget:
+            self._due = True
+            if not self.trimmed or self._used + needed > self.budget:
+                self._make_room(needed, asking)
 
     def _make_room(self, needed: int, asking: Holding | None) -> None:
         """Evicts down to the low watermark; raises where the budget would not hold what is needed."""

@@ -26,6 +26,7 @@ class Region:
             raise ConfigError(f"fit is {fit!r}; one of {', '.join(FITS)} would be right")
         self.size, self.fit = size // UNIT * UNIT, fit
         self.free = self.size
+        self.touched = 0  # bytes from the beginning that were ever taken
         self._lengths: dict[int, int] = {}  # of holes, by start
         self._starts: list[int] = []  # ascending
         self._sizes: list[tuple[int, int]] = []  # (length, start), ascending
@@ -64,6 +65,7 @@ class Region:
         if length > size:
             self._add(start + size, length - size)
         self.free -= size
+        self.touched = max(self.touched, start + size)
         return start
 
     def give(self, start: int, size: int) -> None:

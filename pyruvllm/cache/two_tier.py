@@ -8,12 +8,13 @@
 Pages are shared between sequences that begin with the same tokens, and copied before they are written to.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence as Many
 from dataclasses import replace
 
 import numpy as np
 
-from ..errors import CacheError, ConfigError
+from ..errors import CacheError, ConfigError, MismatchError
 from ..kernels.registry import KernelRegistry
 from .layout import PAGE, Form, Layout
 from .pages import Page, PageStore, chained
@@ -40,6 +41,11 @@ class Sequence:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def identity(self) -> bytes:
+        """Of model and adapter."""
+        return self._chain[0]
 
     @property
     def old_tokens(self) -> int:
@@ -105,6 +111,34 @@ class KvCache:
         other.state_at = sequence.state_at
         return other
 
+    def restore(self, sequence: Sequence, tokens: Many[int], pages: Many[tuple[str, Callable[[], bytes]]], state: bytes) -> None:
+        """Fills an empty sequence with what was saved of one in the same setting: of each page its tier and what reads its bytes, which
+        is not asked where the page is known. MismatchError where these are no pages of those tokens, PoolFullError.
+        """
+        self._usable(sequence)
+        if len(pages) != -(-len(tokens) // PAGE) or len(state) != sequence.state.nbytes:
+            raise MismatchError(f"{len(pages)} pages and {len(state)} bytes of state were saved for {len(tokens)} tokens")
+        chain = sequence.identity
+        for number, (tier, read) in enumerate(pages):
+            layout, into = (sequence.layout, sequence.old) if tier == "old" else (self.plain, sequence.tail)
+            part = tokens[number * PAGE : (number + 1) * PAGE]
+            chain = chained(chain, part)
+            page = self.store.find(chain, layout, sequence.setting.rotate) if len(part) == PAGE else None
+            content = b"" if page is not None else read()
+            if page is not None:
+                self.store.share(page)
+            elif len(content) != layout.size or (tier == "old" and (sequence.tail or len(part) < PAGE)):
+                raise MismatchError(f"page {number} of the tier {tier!r} has {len(content)} bytes; {layout.size} would be right")
+            else:
+                page = self.store.new(layout, sequence.holding)
+                self.store.view(page)[:] = np.frombuffer(content, np.uint8)
+            into.append(page)
+        sequence.tokens = [int(token) for token in tokens]
+        sequence.state[...] = np.frombuffer(state, np.float32).reshape(sequence.state.shape)
+        sequence.state_at = len(sequence)
+        sequence.changes += 1
+        self._name(sequence)
+
     def release(self, sequence: Sequence, *, keep: bool = False) -> None:
         """Gives all of it back. keep: full pages may be found again for as long as there is room."""
         if sequence.released:
@@ -125,6 +159,8 @@ class KvCache:
             self.store.free([sequence.tail[first // PAGE]])
             sequence.tail[first // PAGE] = own
             sequence.changes += 1
+        elif first % PAGE:
+            self.store.unname(sequence.tail[first // PAGE])  # it was full before tokens were taken back
         missing = -(-(length + count) // PAGE) - len(sequence.old) - len(sequence.tail)
         if missing > 0:
             sequence.tail += self.store.some(self.plain, missing, sequence.holding)

@@ -62,6 +62,9 @@ class Host(Protocol):
     def memory_bytes(self) -> int | None:
         """Memory held by this process or by the interpreter's heap; None where the host does not tell."""
 
+    def device_bytes(self) -> int | None:
+        """Memory that the device has, as far as the host tells: browsers round it, and name 8 GB at most; None where they do not."""
+
 
 class OnnxSession(Protocol):
     inputs: Mapping[str, tuple[str, tuple[int | str | None, ...]]]  # by name: type, such as "float32", and sizes; a name where it varies

@@ -138,6 +138,11 @@ class BrowserHost:
         """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""
         return pyodide_js._module.HEAPU8.byteLength
 
+    def device_bytes(self) -> int | None:
+        """navigator.deviceMemory; None where the browser has none (Firefox, Safari)."""
+        told = getattr(getattr(js, "navigator", None), "deviceMemory", None)
+        return int(told * (1 << 30)) if isinstance(told, int | float) and told > 0 else None
+
     def engine(self) -> str:
         """The JavaScript engine that we are in: the browser's name for itself, or Node's version."""
         browser = getattr(getattr(js, "navigator", None), "userAgent", None)

@@ -108,6 +108,13 @@ class NativeHost:
             return None
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def device_bytes(self) -> int | None:
+        """Physical memory; None where the system does not tell."""
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            return None
+
     def locate(self, path: str) -> Path:
         file = self.assets() / path
         if not file.is_file():

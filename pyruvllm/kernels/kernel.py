@@ -135,6 +135,8 @@ class CompiledCall:
             self._prepared = self._prepared and name not in self._rooms
 
     def prepare(self) -> None:
+        if self._prepared:
+            return
         short = [operand for operand in self._scratch if self._room(operand) < operand.needed(self.values)]
         if short:
             rooms = {operand.name for operand in self._scratch}

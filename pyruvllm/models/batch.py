@@ -1,6 +1,7 @@
 """One token of each of several sequences at once: the weights are read once for all of them."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,33 +10,40 @@ import numpy as np
 from ..cache import Layout
 from ..cache import Sequence as Cached
 from ..errors import ConfigError
+from .adapter import Loaded
 from .decoder import Recording, Runner
 
 
 class Batch(Recording):
-    """block: sequences at most, all with this layout and rotation. Row r of all arrays is sequence r's."""
+    """block: sequences at most, all with this layout, rotation and adapter. Row r of all arrays is sequence r's."""
 
-    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool) -> None:
+    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool, adapter: Loaded | None = None) -> None:
         self.rows = block
         self._each: list[list[tuple[int, str, int]]] = [[] for _ in range(block)]  # commands of each sequence alone
-        super().__init__(runner, block, layout, rotate)
+        super().__init__(runner, block, layout, rotate, adapter)
 
     def step(self, sequences: Sequence[Cached], ids: Sequence[int]) -> np.ndarray:
         """Takes one further token of each in; logits (sequences, vocabulary), overwritten by the next step.
 
-        Raises ConfigError for sequences of another setting, twice the same one, and no token; what the cache raises where there is no
-        room for one of them: then nothing was taken in.
+        Raises ConfigError for sequences of another setting, twice the same one, no token, and while ``read`` is at work; what the cache
+        raises where there is no room for one of them. Then nothing was taken in.
         """
+        if self.runner.busy:
+            raise ConfigError("the model is in the middle of reading a text; take the next step when that is read")
+        for _ in self._steps(sequences, ids):
+            pass
+        return self.logits[: len(ids)]
+
+    async def stepped(self, sequences: Sequence[Cached], ids: Sequence[int]) -> np.ndarray:
+        """The same in slices, between which others have their turn; the sequences are to be left alone meanwhile."""
+        async with self.runner.turn:
+            for _ in self._steps(sequences, ids):
+                await asyncio.sleep(0)
+            return self.logits[: len(ids)]
+
+    def _steps(self, sequences: Sequence[Cached], ids: Sequence[int]) -> Iterator[None]:
         runner, count = self.runner, len(sequences)
-        if not 0 < count == len(ids) <= self.block or len(set(sequences)) < count:
-            raise ConfigError(f"{count} sequences and {len(ids)} tokens; 1 to {self.block} different ones would be right")
-        for sequence, id in zip(sequences, ids, strict=True):
-            if (sequence.layout, sequence.setting.rotate) != (self.layout, self.rotate):
-                raise ConfigError("a sequence is kept in another way than this batch was recorded for")
-            if not 0 <= id < runner.vocabulary or len(sequence) >= runner.context:
-                raise ConfigError(
-                    f"token {id} at position {len(sequence)}: tokens are below {runner.vocabulary}, positions {runner.context}"
-                )
+        self._check(sequences, ids)
         for sequence in sequences:
             runner.restate(sequence)
         for sequence in sequences:
@@ -47,13 +55,28 @@ class Batch(Recording):
         for slot, sequence in enumerate(sequences):
             self._all[slot].place(self._buffer, sequence, len(sequence), 1)
             self._states[slot] = sequence.state
-        self._buffer.replay()
+        cuts = self._slices(count)
+        for first, end in zip(cuts, cuts[1:], strict=False):
+            if first:
+                yield
+            self._buffer.replay(first, end)
+        self._last[:count] = self._x[:count]
+        yield
+        self._head.replay()
         for slot, sequence in enumerate(sequences):
             sequence.state[...] = self._states[slot]
             runner.cache.advance(sequence, [ids[slot]])
-        self._last[:count] = self._x[:count]
-        self._head.replay()
-        return self.logits[:count]
+
+    def _check(self, sequences: Sequence[Cached], ids: Sequence[int]) -> None:
+        runner, count = self.runner, len(sequences)
+        if not 0 < count == len(ids) <= self.block or len(set(sequences)) < count:
+            raise ConfigError(f"{count} sequences and {len(ids)} tokens; 1 to {self.block} different ones would be right")
+        for sequence, id in zip(sequences, ids, strict=True):
+            kept = sequence.layout, sequence.setting.rotate, runner.adapters.of(sequence.identity)
+            if kept != (self.layout, self.rotate, self.adapter):
+                raise ConfigError("a sequence is kept in another way than this batch was recorded for")
+            if not 0 <= id < runner.vocabulary or len(sequence) >= runner.context:
+                raise ConfigError(f"token {id} at {len(sequence)}: tokens are below {runner.vocabulary}, positions {runner.context}")
 
     def _count(self, count: int) -> None:
         if count != self._tokens:

@@ -25,6 +25,7 @@ from ..errors import ConfigError
 from ..kernels.commands import CommandBuffer
 from ..kernels.registry import KernelRegistry
 from ..kernels.weights import Weights
+from .adapter import Adapters, Loaded
 from .parts import Parts
 from .shape import Shape
 from .speaker import GUESSED, Pace
@@ -55,11 +56,12 @@ class Runner:
         self.sequence = self.cache.open()
         self.block = min(block, context)  # tokens of a prompt that are worked on together
         self._rooms: dict[Any, np.ndarray] = {}  # to work in, of all recordings of one size
-        self._recordings: dict[tuple[int, Layout, bool], Recording] = {}
+        self._recordings: dict[tuple[int, Layout, bool, bytes], Recording] = {}
         self._kept: dict[int, Sequence[np.ndarray]] = {}  # by position: the convolutions' columns there
-        self._guesses: dict[tuple[Layout, bool], Guess] = {}
+        self._guesses: dict[tuple[Layout, bool, bytes], Guess] = {}
         self._kept_of: Cached | None = None
-        self._reading = asyncio.Lock()
+        self.turn = asyncio.Lock()  # who holds it is in the middle of a replay
+        self.adapters = Adapters(parts, self.cache.pool, self.cache.identity, self._forget)
         for size in {1, self.block}:
             self._recording(size, self.sequence)
 
@@ -73,6 +75,11 @@ class Runner:
         return len(self.sequence)
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody is in the middle of reading."""
+        return self.turn.locked()
+
+    @property
     def vocabulary(self) -> int:
         return self.parts.output.rows
 
@@ -82,7 +89,7 @@ class Runner:
         sliced: called now and then; what it raises stops it, with the blocks so far taken in. Raises ConfigError for no token, one that
         is not in the vocabulary, more than there is room for, and while ``read`` is at work: then nothing was taken in.
         """
-        if self._reading.locked():
+        if self.busy:
             raise ConfigError("the model is in the middle of reading another text; feed it when that is read")
         for _ in self._steps(ids, False):
             if sliced is not None:
@@ -94,7 +101,7 @@ class Runner:
 
         every: logits (tokens, vocabulary) after each of at most GUESSED tokens (models/speaker.py).
         """
-        async with self._reading:
+        async with self.turn:
             with closing(self._steps(ids, every)) as steps:
                 for _ in steps:
                     await pace()
@@ -142,14 +149,26 @@ class Runner:
     def _guess(self, sequence: Cached) -> "Guess":
         from .guess import Guess
 
-        key = sequence.layout, sequence.setting.rotate
+        adapter = self.adapters.of(sequence.identity)
+        key = sequence.layout, sequence.setting.rotate, sequence.identity
         if key not in self._guesses:
-            self._guesses[key] = Guess(self, min(GUESSED, self.context), *key)
+            self._guesses[key] = Guess(self, min(GUESSED, self.context), *key[:2], adapter)
         return self._guesses[key]
 
-    def begin(self, ids: Sequence[int] = (), setting: Setting | None = None, *, name: str = "", priority: float = 0.5) -> Cached:
-        """A sequence with what the cache knows of the beginning of these tokens: ``use`` it and feed the rest, which is never nothing."""
-        return self.cache.open(ids, setting, name=name, priority=priority)
+    def begin(
+        self,
+        ids: Sequence[int] = (),
+        setting: Setting | None = None,
+        *,
+        name: str = "",
+        priority: float = 0.5,
+        adapter: str | None = None,
+    ) -> Cached:
+        """A sequence with what the cache knows of the beginning of these tokens: ``use`` it and feed the rest, which is never nothing.
+
+        adapter: that it speaks with, of ``adapters``. NotFoundError.
+        """
+        return self.cache.open(ids, setting, name=name, priority=priority, identity=self.adapters.identity(adapter))
 
     def use(self, sequence: Cached) -> None:
         """Goes on with this one; the one before stays as it is."""
@@ -192,10 +211,16 @@ class Runner:
         sequence.state_at = end
 
     def _recording(self, block: int, sequence: Cached) -> "Recording":
-        key = block, sequence.layout, sequence.setting.rotate
+        adapter = self.adapters.of(sequence.identity)
+        key = block, sequence.layout, sequence.setting.rotate, sequence.identity
         if key not in self._recordings:
-            self._recordings[key] = Recording(self, *key)
+            self._recordings[key] = Recording(self, *key[:3], adapter)
         return self._recordings[key]
+
+    def _forget(self, identity: bytes) -> None:
+        """An adapter left memory: what was recorded with it cannot be replayed."""
+        self._recordings = {key: each for key, each in self._recordings.items() if key[-1] != identity}
+        self._guesses = {key: each for key, each in self._guesses.items() if key[-1] != identity}
 
 
 def form_of(shape: Shape) -> Form:
@@ -216,8 +241,8 @@ class Recording:
 
     rows = 1  # whose logits are made
 
-    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool) -> None:
-        self.runner, self.block, self.layout, self.rotate = runner, block, layout, rotate
+    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool, adapter: Loaded | None = None) -> None:
+        self.runner, self.block, self.layout, self.rotate, self.adapter = runner, block, layout, rotate, adapter
         self._kernels = runner.kernels
         self._buffer = CommandBuffer(self._kernels.best("replay", **_REPLAY))
         self._head = CommandBuffer(self._kernels.best("replay", **_REPLAY))
@@ -393,6 +418,10 @@ class Recording:
             tiled = self._room(self.block, bias.size)
             tiled[...] = bias
             self._record("add", {"n": bias.size}, x=tiled, y=y)
+        if self.adapter is not None and name in self.adapter.sides:
+            a, b, scale = self.adapter.sides[name]
+            sizes = {"rows": weights.rows, "cols": weights.cols, "rank": len(a)}
+            self._record("lora_apply_f16", {"tokens": 1}, x=x, a=a, b=b, y=y, scale=scale, **sizes)
 
     def _add(self, x: np.ndarray) -> None:
         self._record("add", {"n": self.runner.shape.hidden}, x=x, y=self._x)

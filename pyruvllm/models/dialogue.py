@@ -45,8 +45,12 @@ class Dialogue:
         schema: Mapping[str, Any] | bool | Constraint | None = None,
         overflow: str = "error",
         speculate: bool = True,
+        session: str | None = None,
+        adapter: str | None = None,
     ) -> Generation:
-        """What the model says after a prompt. special: control tokens written out in it are meant.
+        """What the model says after a prompt. special: control tokens written out in it are meant. session: the conversation that it
+        belongs to, whose keys and values are kept wherever there is room; without one, what came last goes on.
+        adapter: that the model speaks with, of ``LanguageModel.adapters``.
 
         schema: a JSON schema that the text will be valid for, or a Constraint. overflow: what happens where the text does not fit the
         context, as ``generate.generate`` has it. speculate: tokens are guessed and checked together, by a smaller model with the same
@@ -56,6 +60,7 @@ class Dialogue:
         older one does not go on after a new one has begun. Raises ConfigError.
         """
         ids = self.tokenizer.encode(prompt, special=special, bounds=True) if isinstance(prompt, str) else list(prompt)
+        self._take_up(ids, session, adapter)
         runner, whole = self.runner, len(ids)
         if whole > runner.context and overflow != "error":
             ids = fitted(ids, runner.context - min(max_tokens, runner.context // 4))
@@ -127,6 +132,11 @@ class Dialogue:
     def drafting(self) -> Speaker | None:
         """The model at work on a text of its own, to guess for another; None where that cannot be."""
         return None
+
+    def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
+        """Puts the runner where a conversation stands. ConfigError for one with a name, or an adapter, where there are none."""
+        if session is not None or adapter is not None:
+            raise ConfigError(f"the model {self.name!r} has no conversations apart and no adapters: models from GGUF files have")
 
     def _joined(self) -> None:
         self._constraints: dict[str, Constraint] = {}

@@ -3,16 +3,17 @@
 import numpy as np
 
 from ..cache import Layout
+from .adapter import Loaded
 from .decoder import Recording, Runner
 
 
 class Guess(Recording):
     """block: tokens at most."""
 
-    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool) -> None:
+    def __init__(self, runner: Runner, block: int, layout: Layout, rotate: bool, adapter: Loaded | None = None) -> None:
         self.rows = block
         self._history: list[np.ndarray] = []  # of each convolution: the columns before these tokens, and theirs
-        super().__init__(runner, block, layout, rotate)
+        super().__init__(runner, block, layout, rotate, adapter)
 
     def columns(self, tokens: int) -> list[np.ndarray]:
         """Of each convolution after so many of the tokens that were read last; overwritten by the next."""

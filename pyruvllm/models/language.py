@@ -4,18 +4,22 @@ model = await open_model("LFM2-350M-Q4_0.gguf", kernels)
 async for piece in model.generate("The engine ran hot because"): ...
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..cache import Caching, KvCache, SessionCaches
 from ..config import Clock
 from ..errors import ModelError
 from ..kernels.registry import KernelRegistry
-from .decoder import Runner
+from .adapter import Adapters
+from .decoder import Runner, form_of, own_cache
 from .dialogue import Dialogue
 from .gguf import Head, Incomplete, read_head
 from .parts import Parts
+from .scheduler import Scheduler
 from .shape import Shape
 from .source import FIRST, ByteSource, head_of
 from .tokenizer import load
@@ -26,7 +30,8 @@ CONTEXT = 4096  # tokens, unless asked for others
 class LanguageModel(Dialogue):
     """data: of a whole GGUF file, which may be let go afterwards; context: tokens there is room for.
 
-    Raises GgufError and ModelError for a file that is no model, MemoryError where it does not fit.
+    caching: where keys and values of many conversations are; without it there is room for one. Raises GgufError and ModelError for a
+    file that is no model, MemoryError where it does not fit.
     """
 
     def __init__(
@@ -37,12 +42,13 @@ class LanguageModel(Dialogue):
         context: int | None = None,
         clock: Clock | None = None,
         progress: Callable[[int, int], None] | None = None,
+        caching: Caching | None = None,
     ) -> None:
         file = memoryview(data)
         head = _head(file)
         self._describe(head)
         parts = Parts(head, self.shape, lambda tensor: file[tensor.offset : tensor.offset + tensor.size], kernels, progress)
-        self._begin(parts, kernels, context, clock)
+        self._begin(parts, kernels, context, clock, caching)
 
     @classmethod
     async def load(
@@ -53,12 +59,13 @@ class LanguageModel(Dialogue):
         context: int | None = None,
         clock: Clock | None = None,
         progress: Callable[[int, int], None] | None = None,
+        caching: Caching | None = None,
     ) -> "LanguageModel":
         """The same from a file that is read in slices, straight to where the kernels want the weights: it is never in memory whole."""
         self = cls.__new__(cls)
         head = await head_of(file)
         self._describe(head)
-        self._begin(await Parts.load(head, self.shape, file, kernels, progress), kernels, context, clock)
+        self._begin(await Parts.load(head, self.shape, file, kernels, progress), kernels, context, clock, caching)
         return self
 
     def _describe(self, head: Head) -> None:
@@ -68,11 +75,36 @@ class LanguageModel(Dialogue):
         if rows and len(self.tokenizer.vocabulary) > rows:
             raise ModelError(f"the tokenizer has {len(self.tokenizer.vocabulary)} tokens and the model embeddings of {rows}")
 
-    def _begin(self, parts: Parts, kernels: KernelRegistry, context: int | None, clock: Clock | None) -> None:
-        self.runner = Runner(self.shape, parts, kernels, min(context or CONTEXT, self.shape.context))
-        self.clock, self.kernels = clock or Clock(), kernels
+    def _begin(self, parts: Parts, kernels: KernelRegistry, context: int | None, clock: Clock | None, caching: Caching | None) -> None:
+        self.clock, self.kernels, room = clock or Clock(), kernels, min(context or CONTEXT, self.shape.context)
+        if caching is None:
+            cache, caching = own_cache(self.shape, kernels, room), Caching()
+        else:
+            cache = KvCache(form_of(self.shape), caching.pool_for(kernels, self.clock), kernels, caching.setting)
+        cache.identity = _identity(parts)
+        self.runner = Runner(self.shape, parts, kernels, room, cache=cache)
+        self.caches = SessionCaches(cache, caching.driver, caching.sessions, clock=self.clock)
+        self._own = self.runner.sequence
         self.runner.prepare()
         self._joined()
+
+    def scheduler(self, together: int = 8) -> Scheduler:
+        """Answers many conversations at once."""
+        return Scheduler(self.runner, self.tokenizer, self.caches, together=together, clock=self.clock)
+
+    @property
+    def adapters(self) -> Adapters:
+        return self.runner.adapters
+
+    def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
+        identity = self.adapters.identity(adapter)
+        if session is not None:
+            self.runner.use(self.caches.open(session, ids, identity=identity).sequence)
+            return
+        if self._own.identity != identity:
+            self.runner.cache.release(self._own)
+            self._own = self.runner.begin(adapter=adapter)
+        self.runner.use(self._own)
 
     def drafting(self) -> Runner:
         """At work on a text of its own, with the same weights."""
@@ -95,6 +127,7 @@ async def open_model(
     context: int | None = None,
     clock: Clock | None = None,
     progress: Callable[[int, int], None] | None = None,
+    caching: Caching | None = None,
 ) -> LanguageModel:
     """The model of a GGUF file on disk, which is mapped, not read whole. Raises what LanguageModel does."""
     path = Path(source).expanduser()
@@ -102,7 +135,16 @@ async def open_model(
         raise ModelError(f"there is no file {str(path)!r}")
     if not path.stat().st_size:
         raise ModelError(f"{str(path)!r} is empty")
-    return LanguageModel(np.memmap(path, np.uint8, "r"), kernels, context=context, clock=clock, progress=progress)
+    return LanguageModel(np.memmap(path, np.uint8, "r"), kernels, context=context, clock=clock, progress=progress, caching=caching)
+
+
+def _identity(parts: Parts) -> bytes:
+    """Of the model: what its matrices are called, and how each begins."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, weights in parts.matrices.items():
+        digest.update(f"{name} {weights.kind} {weights.shape} ".encode())
+        digest.update(weights.w.reshape(-1)[:1024].tobytes())
+    return digest.digest()
 
 
 def _head(file: memoryview) -> Head:

@@ -5,7 +5,7 @@ was deleted can be mistaken for something new. Times are UTC milliseconds, vecto
 """
 
 from .migrate import Migration
-from .tables import AUDIT_TABLES, GRAPH_TABLES, KERNEL_TABLES, ROLE_TABLES, STORE_TABLES
+from .tables import AUDIT_TABLES, CACHE_TABLES, GRAPH_TABLES, KERNEL_TABLES, ROLE_TABLES, STORE_TABLES
 
 COLLECTION_TABLES = (
     """CREATE TABLE collections (
@@ -85,4 +85,5 @@ MIGRATIONS = (
     Migration(2, "installed packs of kernels", KERNEL_TABLES),
     Migration(3, "what a saved index has yet to take in, and how it keeps vectors", INDEX_TABLES),
     Migration(4, "patterns, pins, the audit of the witness log, a compact graph", AUDIT_TABLES + ROLE_TABLES + GRAPH_TABLES),
+    Migration(5, "keys and values of conversations, adapters", CACHE_TABLES),
 )

@@ -241,4 +241,45 @@ GRAPH_TABLES = (
     ) WITHOUT ROWID""",
 )
 
+# Conversations' keys and values that left memory, and adapters. ``identity`` says of which model and adapter; ``chain`` is the key of a
+# full page, NULL for the one that is not.
+CACHE_TABLES = (
+    """CREATE TABLE kv_sessions (
+        session TEXT PRIMARY KEY,
+        identity BLOB NOT NULL,
+        version INTEGER NOT NULL,
+        setting TEXT NOT NULL,
+        saved_at INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        tokens BLOB NOT NULL,
+        state BLOB NOT NULL
+    )""",
+    "CREATE INDEX kv_sessions_by_time ON kv_sessions (saved_at)",
+    """CREATE TABLE kv_pages (
+        number INTEGER PRIMARY KEY,
+        session TEXT NOT NULL,
+        ordinal INTEGER NOT NULL,
+        tier TEXT NOT NULL CHECK (tier IN ('old', 'tail')),
+        chain BLOB,
+        content BLOB NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX kv_pages_by_session ON kv_pages (session, ordinal)",
+    """CREATE TRIGGER kv_pages_go AFTER DELETE ON kv_sessions BEGIN
+        DELETE FROM kv_pages WHERE session = old.session;
+    END""",
+    """CREATE TRIGGER kv_sessions_go AFTER DELETE ON records WHEN old.collection = 'sessions' BEGIN
+        DELETE FROM kv_sessions WHERE session = old.id;
+    END""",
+    """CREATE TABLE adapters (
+        number INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        base BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        details TEXT NOT NULL,
+        content BLOB NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX adapters_by_name ON adapters (name, version)",
+)
+
 STORE_TABLES: tuple[str, ...] = DOCUMENT_TABLES + SESSION_TABLES + POLICY_TABLES + WITNESS_TABLES

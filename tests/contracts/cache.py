@@ -158,6 +158,16 @@ class CacheContract:
         with pytest.raises(ConfigError, match="-1"):
             cache.truncate(sequence, -1)
 
+    def test_a_page_that_is_written_to_again_is_not_found_by_what_it_held(self, kernels):
+        cache = made(kernels)
+        sequence = cache.open()
+        feed(cache, sequence, tokens(48))
+        cache.truncate(sequence, 40)
+        feed(cache, sequence, tokens(30, 1))
+        again = cache.open(tokens(60))
+        assert len(again) == 32
+        check(cache, again)
+
     @pytest.mark.parametrize("first", [EXACT, Setting(32, "q8"), Setting(32, "q4", rotate=True)])
     @pytest.mark.parametrize("second", [EXACT, Setting(32, "q8"), Setting(64, "q8q4"), Setting(16, "q4", rotate=True)])
     def test_the_setting_is_changed_in_place(self, kernels, first, second):

@@ -19,14 +19,15 @@ NEAR = {"f16": 0.004, "q8": 0.03, "q8q4": 0.25, "q4": 0.35}  # root mean square 
 FILES: dict[str, bytes] = {}
 
 
-def shared(kernels, architecture="lfm2", setting=None, budget=8 << 20, context=256, identity=b"small"):
+def shared(kernels, architecture="lfm2", setting=None, budget=8 << 20, context=256, identity=b"small", **shape):
     """A runner over a cache that others may use too."""
-    file = FILES.setdefault(architecture, model_file(architecture, seed=7))
+    key = "-".join([architecture, *map(str, shape.values())])
+    file = FILES[key] = FILES.get(key) or model_file(architecture, seed=7, **shape)
     head = read_head(file, len(file))
-    shape = Shape.of(head.metadata)
-    parts = Parts(head, shape, lambda t: file[t.offset : t.offset + t.size], kernels)
-    cache = KvCache(form_of(shape), Pool(budget, kernels.empty), kernels, setting or Setting(tail=32), identity)
-    return Runner(shape, parts, kernels, context, cache=cache)
+    known = Shape.of(head.metadata)
+    parts = Parts(head, known, lambda t: file[t.offset : t.offset + t.size], kernels)
+    cache = KvCache(form_of(known), Pool(budget, kernels.empty), kernels, setting or Setting(tail=32), identity)
+    return Runner(known, parts, kernels, context, cache=cache)
 
 
 def prompt(count, seed=3):

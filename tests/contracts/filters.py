@@ -30,14 +30,14 @@ OPERATIONS = st.one_of(
     st.tuples(st.sampled_from(["$in", "$nin"]), st.lists(SCALARS, max_size=3)),
     st.tuples(st.just("$exists"), st.booleans()),
 )
-LEAVES = st.dictionaries(
-    st.sampled_from(KEYS), SCALARS | st.lists(OPERATIONS, min_size=1, max_size=2).map(dict), min_size=0, max_size=2
-)
+LEAVES = st.dictionaries(st.sampled_from(KEYS), SCALARS | st.lists(OPERATIONS, min_size=1, max_size=2).map(dict), min_size=0, max_size=2)
 FILTERS = st.recursive(
     LEAVES,
-    lambda inner: st.fixed_dictionaries({"$not": inner})
-    | st.fixed_dictionaries({"$and": st.lists(inner, min_size=1, max_size=3)})
-    | st.fixed_dictionaries({"$or": st.lists(inner, min_size=1, max_size=3)}),
+    lambda inner: (
+        st.fixed_dictionaries({"$not": inner})
+        | st.fixed_dictionaries({"$and": st.lists(inner, min_size=1, max_size=3)})
+        | st.fixed_dictionaries({"$or": st.lists(inner, min_size=1, max_size=3)})
+    ),
     max_leaves=6,
 )
 MISSING = object()

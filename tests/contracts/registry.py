@@ -136,8 +136,6 @@ def work(made, times, **shape):
         np.testing.assert_allclose(values["scores"], values["rows"] @ values["query"], rtol=1e-5, atol=1e-5)
 
 
-
-
 class RegistryContract:
     def test_the_fastest_serves_once_each_was_tried(self):
         made, library = registry({RELAXED: 2e-3, SIMD: 1e-3, REFERENCE: 3e-3})

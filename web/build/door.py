@@ -100,6 +100,7 @@ def bench_(options: argparse.Namespace) -> int:
     locked(assemble.site)
     folder = ROOT / "tests" / "bench"
     found = [path.stem for path in sorted(folder.glob("*.py")) if "__main__" in path.read_text()]
+    options.name = options.name and options.name.replace("-", "_")
     if options.name and options.name not in found:
         raise Failure(f"There is no measurement {options.name!r}; there are: {', '.join(found) or 'none yet'}.")
     code = 0

@@ -73,6 +73,21 @@ def test_above_the_high_watermark_it_evicts_to_the_low_one(pool):
     assert [eviction.step for eviction in pool.evictions] == ["evicted"] * sum(gone)
 
 
+def test_where_it_is_trimmed_between_allocations_these_need_not_evict(pool):
+    pool.trimmed = True
+    owners = [Owner(pool, str(number)) for number in range(10)]
+    for number, owner in enumerate(owners):
+        pool.clock.ms = number * 1000
+        pool.touch(owner.holding)
+        owner.take(95_000)
+    assert not any(owner.saved for owner in owners) and pool.used > HIGH * pool.budget
+    pool.clock.elapsed_ms = lambda: setattr(pool.clock, "ms", pool.clock.ms + 6) or pool.clock.ms  # everything takes 6 ms
+    assert pool.trim(10) and sum(bool(owner.saved) for owner in owners) == 1
+    while pool.trim(10):
+        pass
+    assert owners[0].saved and pool.used <= LOW * pool.budget and not pool.trim(10)
+
+
 def test_of_the_same_age_what_is_large_and_matters_little_goes_first(pool):
     small, large, dear = Owner(pool, "small"), Owner(pool, "large"), Owner(pool, "dear", priority=1.0)
     for owner, size in ((small, 100_000), (large, 400_000), (dear, 400_000)):

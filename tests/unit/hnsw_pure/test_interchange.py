@@ -1,10 +1,10 @@
 """Files of others. `hnswlib-0.8.bin` was saved by hnswlib 0.8.0 itself:
 
-    index = hnswlib.Index(space="cosine", dim=4)
-    index.init_index(20, ef_construction=20, M=4, random_seed=1)
-    index.add_items(numpy.random.default_rng(0).standard_normal((12, 4)).astype("f4"), numpy.arange(12) * 3 + 1)
-    index.mark_deleted(4)
-    index.save_index("hnswlib-0.8.bin")
+index = hnswlib.Index(space="cosine", dim=4)
+index.init_index(20, ef_construction=20, M=4, random_seed=1)
+index.add_items(numpy.random.default_rng(0).standard_normal((12, 4)).astype("f4"), numpy.arange(12) * 3 + 1)
+index.mark_deleted(4)
+index.save_index("hnswlib-0.8.bin")
 """
 
 import io

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from pyruvllm.cache import Caching, Pool
 from pyruvllm.config import Clock
 from pyruvllm.errors import ConfigError, GgufError, ModelError
 from pyruvllm.memory.kernels import open_registry
@@ -13,7 +14,7 @@ from pyruvllm.models.gguf import GgufWriter, read_head
 from pyruvllm.models.language import LanguageModel, open_model
 from pyruvllm.models.sampling import Sampling
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
-from pyruvllm.storage import open_driver
+from pyruvllm.storage import migrate, open_driver
 from tests.generators.decoders import model_file
 
 GREEDY = Sampling(temperature=0)
@@ -122,3 +123,30 @@ async def test_text_is_held_to_a_schema(kernels):
         model.generate("x", schema={"not": {}})
     with pytest.raises(ConfigError, match="max_tokens is 2"):
         model.generate("x", schema=schema, max_tokens=2)
+
+
+async def test_conversations_share_a_pool_and_go_on_from_their_caches(kernels, tmp_path):
+    pool = Pool(4 << 20, kernels.empty)
+    driver = await open_driver(str(tmp_path / "memory.db"))
+    migrate(driver)
+    model = LanguageModel(whole(), kernels, context=256, caching=Caching(pool, driver=driver))
+    plain = LanguageModel(whole(), kernels, context=256)
+    texts = {name: model.tokenizer.encode(text) for name, text in (("a", "The engine ran hot because"), ("b", "A boat of wood leaks"))}
+    for turn in range(3):
+        for session, ids in texts.items():
+            if turn == 1:
+                model.caches.freeze(session)
+            stream, expected = model.generate(ids, GREEDY, session=session, max_tokens=8), plain.generate(ids, GREEDY, max_tokens=8)
+            await stream.text(), await expected.text()
+            assert stream.ids == expected.ids
+            if turn:
+                assert stream.usage.prompt_tokens - stream.usage.cached_tokens < 16
+            texts[session] = ids + stream.ids + model.tokenizer.encode(" and then")
+    assert model.caches.hits == {"gone": 2, "hot": 2, "cold": 2, "warm": 0}
+    edited = texts["a"][:40] + model.tokenizer.encode("!")
+    stream, expected = model.generate(edited, GREEDY, session="a", max_tokens=8), plain.generate(edited, GREEDY, max_tokens=8)
+    await stream.text(), await expected.text()
+    assert stream.ids == expected.ids and stream.usage.cached_tokens == 40
+    streams = [model.scheduler().submit(ids, GREEDY, max_tokens=4) for ids in texts.values()]
+    assert all([await stream.text() is not None for stream in streams])
+    await driver.close()

@@ -1,0 +1,58 @@
+import pytest
+
+from pyruvllm import host
+from pyruvllm.cache import Pool
+from pyruvllm.cache.budget import LEAST, Follower, allowed
+
+GB, MB = 1 << 30, 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((512 * MB, 8 * GB, 300 * MB), 512 * MB),
+        ((512 * MB, 1 * GB, 100 * MB), 256 * MB),  # a quarter of a small device
+        ((512 * MB, 1 * GB, 400 * MB), 112 * MB),  # whose other half is what else there is
+        ((512 * MB, None, None), 512 * MB),
+        ((512 * MB, 8 * GB, 300 * MB, "serious"), 256 * MB),
+        ((512 * MB, 8 * GB, 300 * MB, "critical"), 128 * MB),
+        ((512 * MB, GB // 4, 300 * MB, "critical"), LEAST),
+        ((8 * MB, GB // 4, 300 * MB, "critical"), 8 * MB),
+        ((2 * GB, None, 3 * GB, "nominal", 4 * GB), int(3.6 * GB) - 3 * GB),  # what 32 bits can address
+    ],
+)
+def test_the_budget_follows_device_heap_and_pressure(given, expected):
+    assert allowed(*given) == expected
+
+
+class Device:
+    name = "native"
+
+    def __init__(self, device, held):
+        self.device, self.held = device, held
+
+    def device_bytes(self):
+        return self.device
+
+    def memory_bytes(self):
+        return self.held
+
+
+def test_a_pool_gives_way_and_comes_back():
+    pool, device = Pool(256 * MB), Device(2 * GB, 100 * MB)
+    follower = Follower(pool, device)
+    assert follower.look() == 256 * MB
+    gone = []
+    holding = pool.hold("kv", "a", release=lambda: (gone.append(pool.used), pool.give(0)))
+    pool.take(holding, 128 * MB)
+    device.held = 960 * MB  # grew, but 128 of it is the pool's own
+    assert follower.look() == 192 * MB and not gone
+    assert follower.look("serious") == 96 * MB and gone
+    stays = pool.hold("adapter", "b")
+    pool.charge(stays, 90 * MB)
+    assert follower.look("critical") == 96 * MB  # less cannot be had
+    assert follower.look() == 192 * MB
+
+
+def test_this_host_tells_what_it_has():
+    assert host.current().device_bytes() > 256 * MB

@@ -1,0 +1,22 @@
+import asyncio
+
+import pytest
+
+from tests.contracts.scheduler import SchedulerContract
+from tests.contracts.stores import opening
+from tests.unit.models.test_decoder_cache import opened
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    return asyncio.run(opened())
+
+
+@pytest.fixture
+async def open_memory(tmp_path):
+    async with opening(lambda name: str(tmp_path / f"{name}.db")) as open_memory:
+        yield open_memory
+
+
+class TestNative(SchedulerContract):
+    pass
