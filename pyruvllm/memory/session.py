@@ -86,6 +86,7 @@ class SessionIndex:
 
     def __init__(self, memory: "UnifiedMemory"):
         self.memory = memory
+        memory.operations.add("sessions.delete", self._delete)
 
     def open(self, id: str | None = None, user_id: str | None = None, metadata: Metadata | None = None) -> Session:
         """The session of that id, made if it is not there; without an id a new one. ConfigError if it is another user's."""
@@ -185,7 +186,12 @@ class SessionIndex:
 
     async def delete(self, id: str) -> Removed:
         """Removes the session, its turns and its edges; durable on return. Witness entries are the witness log's. NotFoundError."""
-        removed = self.remove(id)
+        return Removed(**await self.memory.operations.run("sessions.delete", of=id))
+
+    async def _delete(self, of: str) -> dict[str, int]:
+        with self.memory.transaction():
+            removed = asdict(self.remove(of))
+            self.memory.operations.record(removed)
         await self.memory.flush()
         return removed
 

@@ -5,7 +5,7 @@ was deleted can be mistaken for something new. Times are UTC milliseconds, vecto
 """
 
 from .migrate import Migration
-from .tables import AUDIT_TABLES, KERNEL_TABLES, ROLE_TABLES, STORE_TABLES
+from .tables import AUDIT_TABLES, KERNEL_TABLES, ROLE_TABLES, STORE_TABLES, TAB_TABLES
 
 COLLECTION_TABLES = (
     """CREATE TABLE collections (
@@ -85,4 +85,5 @@ MIGRATIONS = (
     Migration(2, "installed packs of kernels", KERNEL_TABLES),
     Migration(3, "what a saved index has yet to take in, and how it keeps vectors", INDEX_TABLES),
     Migration(4, "patterns, pins, the chain and the archives of the witness log", AUDIT_TABLES + ROLE_TABLES),
+    Migration(5, "what tabs that follow the writer need", TAB_TABLES),
 )
