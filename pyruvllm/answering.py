@@ -9,9 +9,10 @@ import numpy as np
 
 from .config import Config, GenerationConfig
 from .errors import NotFoundError, RuvLLMError
+from .memory.requests import Requests
 from .memory.session import SessionIndex
 from .memory.unified import UnifiedMemory
-from .memory.witness import WitnessEntry, WitnessLog
+from .memory.witness import WitnessEntry
 from .models import extractive
 from .models.citation import cited, kept
 from .models.extractive import Composition
@@ -32,7 +33,7 @@ class Parts(Protocol):
     models: ModelShelf
     config: Config
     sessions: SessionIndex
-    witness: WitnessLog
+    requests: Requests
     router: PolicyRouter
 
     @property
@@ -194,33 +195,30 @@ class AnswerStream:
         return [(turn.role, turn.text) for turn in turns]
 
     def _witness(self, request: str, started: int, latency: Latency, error: ErrorInfo | None) -> bool:
-        """Session and witness log learn what happened. False where the memory is read-only."""
+        """Session and witness log learn what happened, here or in the tab that writes. False where nothing can be written."""
         llm, asked, made = self.llm, self.question, self._made
         if not llm.writable:
             return False
-        session = llm.sessions.open(asked.session)
+        session, turns = asked.session or llm.config.clock.new_id(), list[dict[str, Any]]()
         if made is not None:
-            with llm.memory.transaction():
-                llm.sessions.append(session.id, "user", asked.text, vector=self._query, witness=request)
-                details = kept(made.kind, self.sources, self._notes, self._behind)
-                llm.sessions.append(session.id, "assistant", made.text, witness=request, metadata=details)
-        llm.witness.record(
-            WitnessEntry(
-                request_id=request,
-                session_id=session.id,
-                query=asked.text,
-                query_embedding=self._query,
-                response_embedding=made.vector if made else None,
-                routing_decision=self._routing or llm.router.route(),
-                model_used=self._generated.model if self._generated else made.kind if made else "none",
-                latency=latency,
-                context_doc_ids=tuple(hit.id for hit in self._hits),
-                timestamp=started,
-                error=error,
-                generated=self._generated,
-            )
+            details = kept(made.kind, self.sources, self._notes, self._behind)
+            turns.append({"role": "user", "text": asked.text, "vector": self._query, "witness": request})
+            turns.append({"role": "assistant", "text": made.text, "witness": request, "metadata": details})
+        entry = WitnessEntry(
+            request_id=request,
+            session_id=session,
+            query=asked.text,
+            query_embedding=self._query,
+            response_embedding=made.vector if made else None,
+            routing_decision=self._routing or llm.router.route(),
+            model_used=self._generated.model if self._generated else made.kind if made else "none",
+            latency=latency,
+            context_doc_ids=tuple(hit.id for hit in self._hits),
+            timestamp=started,
+            error=error,
+            generated=self._generated,
         )
-        return True
+        return llm.requests.record(session, turns, entry)
 
 
 class _Watch:

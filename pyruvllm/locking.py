@@ -12,7 +12,8 @@ from .memory.unified import UnifiedMemory
 from .memory.words import stem
 from .storage import Protection, Secret
 
-PARTS = ("memory", "kernels", "documents", "sessions", "policies", "witness", "forgetting", "router")  # of what an open memory consists
+# of what an open memory consists
+PARTS = ("memory", "kernels", "documents", "sessions", "policies", "witness", "requests", "forgetting", "router")
 Reopen = Callable[[Secret], Awaitable[tuple[UnifiedMemory, KernelRegistry | None]]]
 
 
@@ -77,12 +78,14 @@ class Lockable:
     async def protect(self, *, passphrase: str | None = None, device_key: bool = False) -> None:
         """Seals this memory: on return it lies encrypted, and opens with the passphrase, this device's key, or either."""
         await self.flush()
+        await self.memory.driver.take_over()
         await self.memory.driver.protect(Secret(passphrase, device_key))
         self.lock_after(self.config.lock_after_minutes)
 
     async def unprotect(self) -> None:
         """Stores this memory plain again."""
         await self.flush()
+        await self.memory.driver.take_over()
         await self.memory.driver.unprotect()
         self.lock_after(None)
 
@@ -91,6 +94,7 @@ class Lockable:
 
         ``current`` is the passphrase so far, None where this device's key opens it. PassphraseError, LockedError: nothing was changed.
         """
+        await self.memory.driver.take_over()
         await self.memory.driver.rekey(Secret(current), Secret(passphrase, device_key))
 
     @property

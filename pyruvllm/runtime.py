@@ -1,6 +1,9 @@
 """A memory, and what answers from it. How a request is answered: ``answering``."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +12,30 @@ from .answering import AnswerStream, Question
 from .config import Config, GenerationConfig
 from .embed import open_embedder
 from .embed.embedder import Embedder
-from .errors import ConfigError, LockedError, NotFoundError
+from .errors import ConfigError, DuplicateError, FencedError, LockedError, NotFoundError, QuotaError, ReadOnlyError
 from .kernels.registry import KernelRegistry
 from .locking import Lockable, Reopen
+from .memory import room
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
 from .memory.forgetting import Forgetting, Forgotten
 from .memory.kernels import KernelStatistics, accelerator, open_registry
 from .memory.patterns import PatternStore
 from .memory.policy import PolicyStore
+from .memory.requests import Requests
+from .memory.room import Room, StorageReport
 from .memory.session import SessionIndex, Turn
 from .memory.unified import UnifiedMemory
 from .memory.witness import WitnessEntry, WitnessLog
 from .models.citation import recited
 from .models.shelf import ModelShelf
 from .routing.router import PolicyRouter
-from .storage import Secret, check, is_sealed_file, open_driver, open_sealed_file, sealed_file
-from .storage.driver import Driver
+from .storage import Secret, check, delete_database, is_sealed_file, migrate, open_driver, open_sealed_file, sealed_file
+from .storage.driver import Driver, Role
+from .storage.schema import MIGRATIONS
 from .types import Answer, ErrorInfo, Metadata
 
+MAKING = 100  # tenths of a second that a tab waits for another one to make the memory
 Stage = Callable[[str, int, int], None]  # (what is being done, done, total)
 
 
@@ -44,7 +52,8 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     """Opens the memory of that name, making it when there is none.
 
     In the browser ``name`` names a database of this origin; natively it is a name in the user's data folder or a path.
-    Another tab or process that has it open is the writer: ``writable`` is then False here.
+    In the browser several tabs may have it open: one writes, the others have it write for them, see what it saved within a second
+    and take its place when it is gone (``role``). Natively a second process reads the moment at which it opened.
     Raises the StorageError family (nothing is overwritten) and ModelError.
 
     A passphrase or ``device_key=True`` (this browser's or this user's key) opens a sealed memory, and makes a new one sealed; see
@@ -55,17 +64,69 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     async def opened(secret: Secret) -> tuple[UnifiedMemory, KernelRegistry | None]:
         step("memory", 0, 1)
         driver = await open_driver(str(name), readonly=readonly, secret=secret)
-        try:
-            model = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
-            kernels = await open_registry(driver, config.clock)
-            return await _memory(driver, model, config, kernels, lambda done, total: step("memory", done, total)), kernels
-        except BaseException:
-            await driver.close()
-            raise
+        for _ in range(MAKING):
+            if driver.role != "follower" or check(driver) == len(MIGRATIONS):
+                break
+            await driver.close()  # another tab is just making it, or brings it to this version
+            await asyncio.sleep(0.1)
+            driver = await open_driver(str(name), readonly=readonly, secret=secret)
+        return await _parts(driver, config, embedder, step)
 
     llm = RuvLLM(*await opened(Secret(passphrase, device_key)), reopen=opened)
     await llm.witness.retain_if_due()
     return llm
+
+
+async def open_bytes(
+    image: bytes,
+    name: str | Path = ":memory:",
+    *,
+    config: Config | None = None,
+    passphrase: str | None = None,
+    embedder: Embedder | None = None,
+    progress: Stage | None = None,
+) -> "RuvLLM":
+    """Opens a memory made of what ``export_bytes`` gave, under a name that is not taken yet, or for as long as it is open.
+
+    ``passphrase`` opens a sealed file; the memory that is made of it is plain until ``protect``. DuplicateError where there is a memory of
+    that name, which stays as it is; CorruptError, NewerError, LockedError or PassphraseError for bytes that cannot be used.
+    """
+    image = await _unsealed(image, passphrase)
+    driver = await open_driver(str(name))
+    taken = driver.query("SELECT count(*) FROM sqlite_schema") != [(0,)]
+    try:
+        if taken:
+            raise DuplicateError(f"there is a memory named {str(name)!r}, nothing in it was changed; open it and `restore` to replace it")
+        await driver.replace(image, check)
+    except BaseException:
+        await driver.close()
+        if not taken and str(name) != ":memory:":
+            await delete_database(str(name))
+        raise
+    return RuvLLM(*await _parts(driver, config or Config(), embedder, progress or (lambda label, done, total: None)))
+
+
+async def _parts(driver: Driver, config: Config, embedder: Embedder | None, step: Stage) -> tuple[UnifiedMemory, KernelRegistry | None]:
+    try:
+        if driver.writable and check(driver) < len(MIGRATIONS):
+            migrate(driver, clock=config.clock)
+            with suppress(QuotaError):  # further tabs wait for it; opening needs no room
+                await driver.flush()
+        model = embedder or await open_embedder(driver, progress=lambda done, total: step("model", done, total))
+        kernels = await open_registry(driver, config.clock)
+        return await _memory(driver, model, config, kernels, lambda done, total: step("memory", done, total)), kernels
+    except BaseException:
+        await driver.close()
+        raise
+
+
+async def _unsealed(image: bytes, passphrase: str | None) -> bytes:
+    """A file that was exported, plain: it is sealed exactly if it starts so."""
+    if passphrase is not None:
+        return await open_sealed_file(image, passphrase)
+    if is_sealed_file(image):
+        raise LockedError("this file is sealed: give its passphrase; everything is as it was")
+    return image
 
 
 class RuvLLM(Lockable):
@@ -76,6 +137,7 @@ class RuvLLM(Lockable):
 
     def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None, reopen: Reopen | None = None):
         self._reopen = reopen
+        self._listeners: list[Callable[[str, str], None]] = []
         self._attach(memory, kernels)
         self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock)
 
@@ -89,23 +151,42 @@ class RuvLLM(Lockable):
         self.witness = WitnessLog(memory, memory.config.writeback)
         self.forgetting = Forgetting(memory)
         self.router = PolicyRouter(self.policies)
+        self.requests = Requests(memory, self.sessions, self.witness)
+        memory.operations.add("make_room", self._make_room)
+        memory.operations.add("forget", self._forget, finish=memory.driver.scrub)
         if kernels is not None:
             statistics = KernelStatistics(self.policies, kernels)
             statistics.load()
             memory.before_flush = statistics.save_quietly
             self._witness_refused(kernels)
         self.lock_after(memory.config.lock_after_minutes)
+        memory.told.append(self._told)
+        memory.join()
+
+    def _told(self, what: str, why: str) -> None:
+        for listener in self._listeners:
+            listener(what, why)
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
         """An entry for each pack of kernels that is not used, once for each reason."""
-        for place, why in kernels.refused if self.writable else ():
+        for place, why in kernels.refused if self.memory.writable else ():
             if not self.witness.count({"session": "kernels", "error.message": why}):
                 query, error = f"Kernels: the {place} pack", ErrorInfo("PackError", why)
                 self.witness.record(WitnessEntry(self.config.clock.new_id(), "kernels", query, self.router.route(), "none", error=error))
 
     @property
+    def role(self) -> Role:
+        """ "writer"; "follower": another tab writes, also what is asked for here; "reader": nothing can be written."""
+        return self.memory.driver.role
+
+    @property
     def writable(self) -> bool:
-        return self.memory.writable
+        """Whether what is remembered, asked and rated here is kept."""
+        return self.role != "reader"
+
+    def on_role(self, callback: Callable[[str, str], None]) -> None:
+        """Calls back with "writer" or "follower" and why when that changes, and with "refreshed" when another tab saved something."""
+        self._listeners.append(callback)
 
     async def ask(
         self,
@@ -182,13 +263,19 @@ class RuvLLM(Lockable):
 
         On return it is gone from the stored database as well, and was searched for in vain. NotFoundError, HeldError.
         """
+        of = {"document": document, "session": session, "user": user, "despite_hold": despite_hold}
+        await self.requests.flush()
+        return Forgotten(**await self.memory.operations.run("forget", **of))
+
+    async def _forget(self, **of: Any) -> dict[str, int]:
         await self.witness.flush()
-        return await self.forgetting.forget(document=document, session=session, user=user, despite_hold=despite_hold)
+        return asdict(await self.forgetting.forget(**of))
 
     async def feedback(self, id: str, quality: float) -> None:
         """How good the answer with that witness id was, 0 (useless) to 1 (right). Durable on return."""
         if not 0.0 <= quality <= 1.0:
             raise ConfigError(f"quality is {quality}; it goes from 0.0 to 1.0")
+        await self.requests.queue.flush()
         await self.witness.rate(id, quality)
 
     def history(self, session: str) -> list[tuple[Turn, Answer | None]]:
@@ -210,31 +297,54 @@ class RuvLLM(Lockable):
         kind, decision = turn.metadata["kind"], entry.routing_decision
         return Answer(entry.request_id, turn.text, kind, sources, entry.latency, decision, generated=entry.generated, notes=notes)
 
-    async def export(self, *, passphrase: str | None = None) -> bytes:
-        """Everything, as one plain SQLite file; with a passphrase as a sealed file that it alone opens, here or in another host."""
+    async def export_bytes(self, *, passphrase: str | None = None) -> bytes:
+        """Everything, as one plain SQLite file, the same bytes wherever the memory is; ``open_bytes`` opens it. With a passphrase as a
+        sealed file that it alone opens, here or in another host.
+        """
         await self.flush()
         image = await self.memory.driver.export()
         return image if passphrase is None else await sealed_file(image, passphrase)
+
+    export = export_bytes
+
+    async def storage(self) -> StorageReport:
+        """What the memory takes, by collection. The figures come from its tables and add up to its size."""
+        return await room.report(self.memory)
+
+    async def make_room(self, *, indexes: bool = False) -> Room:
+        """Lets go of what can be made again, and gives what is free back to the disk; says what went. Nothing of a user's is touched.
+
+        What goes: the cache of embeddings, packs of kernels that newer ones replaced; with ``indexes`` the saved graphs, which the next
+        opening makes anew from the rows. QuotaError when there is no room for the smaller copy: then all is as it was, in memory too.
+        """
+        return Room(**await self.memory.operations.run("make_room", indexes=indexes))
+
+    async def _make_room(self, indexes: bool) -> dict[str, Any]:
+        return asdict(await room.make_room(self.memory, indexes))
 
     async def restore(self, image: bytes, *, passphrase: str | None = None) -> None:
         """Puts an exported file in the place of everything here, durably; what is sealed here stays sealed as it is.
 
         CorruptError, NewerError or PassphraseError when the file cannot be used: then all stays as it was.
         """
-        if passphrase is not None:
-            image = await open_sealed_file(image, passphrase)
-        elif is_sealed_file(image):
-            raise LockedError("this file is sealed: restore it with its passphrase; everything is as it was")
+        image = await _unsealed(image, passphrase)
         await self.flush()
+        await self.memory.driver.take_over()
         await self.memory.driver.replace(image, check)
-        await self.witness.close()
+        await self.requests.close()
         kernels = await open_registry(self.memory.driver, self.config.clock)
         self._attach(await _memory(self.memory.driver, self.memory.embedder, self.config, kernels), kernels)
 
     async def flush(self) -> None:
         """Returns when every answer given so far, with its witness entry, survives a crash."""
-        await self.witness.flush()
-        await self.memory.flush()
+        try:
+            await self.requests.flush()
+            await self.memory.flush()
+        except (FencedError, ReadOnlyError):
+            if self.role != "follower":
+                raise
+            self.requests.release()
+            await self.requests.flush()
         await self.witness.retain_if_due()
 
     async def close(self) -> None:
@@ -242,7 +352,7 @@ class RuvLLM(Lockable):
             self._idle.stop()
         await self.models.unload()
         if not self.locked:
-            await self.witness.close()
+            await self.requests.close()
             await self.memory.close()
 
     async def __aenter__(self) -> "RuvLLM":

@@ -69,6 +69,10 @@ class BrowserHost:
         with self.errors():
             return await promise
 
+    def callback(self, function: Callable[..., Any]) -> Any:
+        """A function for JavaScript to call whenever it likes; to be given back by ``destroy()``."""
+        return create_proxy(function)
+
     async def asset(self, path: str, progress: Progress | None = None) -> bytes:
         with reporting(progress) as report:
             try:

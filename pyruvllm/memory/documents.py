@@ -11,15 +11,16 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..embed.cache import clear
 from ..embed.chunk import Chunk, chunks
-from ..errors import ConfigError, NotFoundError, StorageError
+from ..errors import ConfigError, NotFoundError, RuvLLMError, StorageError
 from ..types import Draft, Metadata, Record
+from .collection import check_space
 from .columns import Removed, checked_text, shortened
 from .graph import Edge
 from .records import dump, record_of
@@ -51,6 +52,8 @@ class Document:
 class DocumentStore:
     def __init__(self, memory: "UnifiedMemory"):
         self.memory = memory
+        memory.operations.add("documents.write", self._write)
+        memory.operations.add("documents.delete", self._delete)
 
     async def add(
         self,
@@ -68,7 +71,7 @@ class DocumentStore:
         """
         memory = self.memory
         checked_text(text, "the text")
-        details = dump(self._own(metadata))
+        dump(self._own(metadata))
         title = shortened(checked_text(title, "the title"), TITLE) if title and not title.isspace() else title_of(text, media_type)
         content = hashlib.sha256(text.encode()).digest()
         known = self._with_content(content)
@@ -78,24 +81,53 @@ class DocumentStore:
         parts = chunks(text, memory.embedder, memory.config.chunk)
         if not parts:
             raise ConfigError("the text has no words to remember")
-        vectors = await self._embedded(parts, progress)
+        asked = {
+            **{"title": title, "text": text, "media_type": media_type, "metadata": dict(metadata or {})},
+            **{"parts": [[part.start, part.end, part.heading] for part in parts], "vectors": await self._embedded(parts, progress)},
+            "space": memory.embedder.space.key,
+        }
+        writing = asyncio.ensure_future(memory.operations.run("documents.write", **asked))
+        try:
+            id, _ = await asyncio.shield(writing)
+        except asyncio.CancelledError:  # it may be with another tab by now: it is let through, and taken back
+            with suppress(RuvLLMError):
+                id, added = await writing
+                if added:
+                    await self.delete(id)
+            raise
+        return self.get(id)
+
+    async def _write(
+        self,
+        title: str,
+        text: str,
+        media_type: str,
+        metadata: Metadata,
+        parts: "list[list[Any]]",
+        vectors: np.ndarray,
+        space: str,
+    ) -> tuple[str, bool]:
+        """What was chunked and embedded, durably: the document's id, and whether it was not there before."""
+        memory, content = self.memory, hashlib.sha256(text.encode()).digest()
+        check_space(COLLECTION, space, memory.embedder.space)
         with memory.transaction():
             known = self._with_content(content)  # added by somebody else while this one was being embedded
             if known is not None:
-                return known
+                return known.id, False
             id = memory.clock.new_id()
             memory.driver.execute(
                 "INSERT INTO documents (id, hash, title, media_type, size, added_at, details, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (id, content, title, media_type, len(text.encode()), memory.clock.now_ms(), details, text),
+                (id, content, title, media_type, len(text.encode()), memory.clock.now_ms(), dump(metadata), text),
             )
-            self._put(id, title, parts, vectors, metadata or {})
+            self._put(id, title, [Chunk(start, end, text[start:end], heading) for start, end, heading in parts], vectors, metadata)
+            memory.operations.record([id, True])
         try:
             await memory.flush()
         except BaseException:
             with suppress(StorageError):  # a writer that was replaced cannot take it back, and need not: nothing of it is durable
                 self._remove(id)
             raise
-        return self.get(id)
+        return id, True
 
     def get(self, id: str) -> Document:
         rows = self.memory.driver.query(f"{SELECT} WHERE d.id = ?", (id,))
@@ -126,7 +158,10 @@ class DocumentStore:
 
     async def delete(self, id: str) -> Removed:
         """Removes the document with its passages, their vectors and edges; durable on return. NotFoundError."""
-        removed = self._remove(id)
+        return Removed(**await self.memory.operations.run("documents.delete", of=id))
+
+    async def _delete(self, of: str) -> dict[str, int]:
+        removed = asdict(self._remove(of))
         await self.memory.flush()
         return removed
 
@@ -175,7 +210,9 @@ class DocumentStore:
                 memory.remove(passages)
             driver.execute("DELETE FROM documents WHERE id = ?", (id,))
             clear(driver)
-        return Removed(passages=len(passages), vectors=sum(row[1] for row in rows), edges=edges)
+            removed = Removed(passages=len(passages), vectors=sum(row[1] for row in rows), edges=edges)
+            memory.operations.record(asdict(removed))
+        return removed
 
     def _with_content(self, content: bytes) -> Document | None:
         rows = self.memory.driver.query(f"{SELECT} WHERE d.hash = ?", (content,))

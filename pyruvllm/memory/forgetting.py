@@ -13,7 +13,7 @@ What stays, and why:
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -188,20 +188,22 @@ class Forgetting:
             driver.execute(f"DELETE FROM documents WHERE id {LISTED}", [json.dumps(traces.documents)])
             embeddings = driver.query("SELECT count(*) FROM embeddings")
             clear(driver)
-        return Forgotten(
-            documents=len(traces.documents),
-            passages=len(traces.passages),
-            sessions=len(traces.sessions),
-            turns=int(turns[0][0]),  # type: ignore[arg-type]
-            answers=len(traces.answers),
-            witness=len(traces.witness),
-            archived=archived,
-            learned=len(traces.learned),
-            blended=len(left),
-            vectors=vectors,
-            edges=edges,
-            embeddings=int(embeddings[0][0]),  # type: ignore[arg-type]
-        )
+            removed = Forgotten(
+                documents=len(traces.documents),
+                passages=len(traces.passages),
+                sessions=len(traces.sessions),
+                turns=int(turns[0][0]),  # type: ignore[arg-type]
+                answers=len(traces.answers),
+                witness=len(traces.witness),
+                archived=archived,
+                learned=len(traces.learned),
+                blended=len(left),
+                vectors=vectors,
+                edges=edges,
+                embeddings=int(embeddings[0][0]),  # type: ignore[arg-type]
+            )
+            memory.operations.record(asdict(removed))
+        return removed
 
     def _entomb(self, entries: Sequence[str]) -> None:
         """A tombstone for each of the witness entries that are about to go. Those on hold are released."""

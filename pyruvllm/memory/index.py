@@ -296,11 +296,11 @@ class VectorIndex:
         return self._originals if codec == "bit1" else None
 
     def unsaved(self) -> tuple[dict[str, bytes], tuple[str, ...]]:
-        """(segments to write, names of segments to remove) since ``mark_saved``; of an exact index there are none."""
+        """(segments to write, names of segments to remove) since ``mark_saved``, or all while no store has it; of an exact index none."""
         if not isinstance(self._current, HNSW):
             return {}, ()
         changes = self._current.changes(vectors=False)
-        return changes.written, changes.removed
+        return (changes.written, changes.removed) if self.stored else (self._current.segments(vectors=False), ())
 
     def mark_saved(self) -> None:
         self.stored = True

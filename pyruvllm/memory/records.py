@@ -190,6 +190,11 @@ class Records:
             "SELECT number, text FROM records WHERE collection = ? ORDER BY number", [collection]
         )
 
+    def words_of(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """The encoded words of those of the numbers that are there."""
+        sql = "SELECT number, terms FROM postings WHERE number IN (SELECT value FROM json_each(?))"
+        return dict(self._driver.query(sql, [json.dumps(list(numbers))]))  # type: ignore[arg-type]
+
     def words(self, collection: str) -> Iterator[Blobs]:
         """The encoded words of every record, in slices by ascending number."""
         return self._slices("postings", "terms", collection)

@@ -31,6 +31,10 @@ class SavedIndexes:
     def names(self) -> set[str]:
         return {str(name) for (name,) in self._driver.query("SELECT collection FROM index_states")}
 
+    def count_changes(self) -> None:
+        """How many are noted, as the tables say."""
+        self.changes = dict(self._driver.query("SELECT collection, count(*) FROM index_changes GROUP BY collection"))  # type: ignore[arg-type]
+
     def note(self, changes: Iterable[Change]) -> None:
         """What a commit does to collections whose index is saved."""
         rows = [(c.collection, c.number, c.vectors, c.checksum) for c in changes if c.vectors or c.checksum]

@@ -112,6 +112,7 @@ class SessionIndex:
         self._ended: list[Callable[[str], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        memory.operations.add("sessions.delete", self._delete)
         memory.watch(COLLECTION, self._cool)
         memory.on_close(self._stop)
         self._set_timer()
@@ -351,7 +352,12 @@ class SessionIndex:
 
     async def delete(self, id: str) -> Removed:
         """Removes the session, its turns and its edges; durable on return. Witness entries are the witness log's. NotFoundError."""
-        removed = self.remove(id)
+        return Removed(**await self.memory.operations.run("sessions.delete", of=id))
+
+    async def _delete(self, of: str) -> dict[str, int]:
+        with self.memory.transaction():
+            removed = asdict(self.remove(of))
+            self.memory.operations.record(removed)
         await self.memory.flush()
         return removed
 

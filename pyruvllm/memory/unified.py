@@ -20,16 +20,19 @@ from ..errors import ConfigError, DuplicateError, NotFoundError
 from ..storage import migrate
 from ..storage.driver import Driver
 from ..types import Draft, Metadata, Record
-from . import fulltext, upkeep
+from . import following, fulltext, upkeep
 from .collection import Change, Collection, check_space, check_text, check_vector
 from .crossing import Crossing
 from .graph import Graph
 from .index import VectorIndex
+from .journal import Journal
 from .likeness import Likeness
+from .operations import Operations
 from .records import Records, Row, checksum, dump, to_blob
 from .search import Searchable
 from .segments import SavedIndexes
 from .waiting import Waiting
+from .writes import RecordWrites
 
 log = logging.getLogger("pyruvllm.memory")
 
@@ -56,6 +59,10 @@ class UnifiedMemory(Searchable):
         self._growth: asyncio.Task[None] | None = None
         self.waiting = Waiting()  # for a flush
         self.before_flush: Callable[[], None] | None = None  # writes what is worth keeping but no flush of its own
+        self.journal = Journal(driver, config.clock)
+        self.operations = Operations(driver, config.clock, self.flush)
+        self.told: list[Callable[[str, str], None]] = []  # what became of this tab among others, and why; see Driver.follow
+        self.writes = RecordWrites(self)
 
     @classmethod
     async def open(
@@ -73,13 +80,18 @@ class UnifiedMemory(Searchable):
         await memory.reload(progress=progress)
         return memory
 
+    def join(self) -> None:
+        """From now on this memory and those of other tabs do each other's work; to be called when all operations are there."""
+        self.driver.serve(self.operations.perform)
+        self.driver.follow(lambda what, why: following.told(self, what, why))
+
     async def reload(self, *, progress: Progress | None = None) -> None:
         """Makes the indexes anew from the tables; ``progress`` counts records."""
         await self._stop_growth()
+        self.journal.mark()
         self.graph.forget_adjacency()
         self.likeness = Likeness(self)
-        for changed in (each for watches in self._watches.values() for each in watches):
-            changed(None)
+        self.distrust()
         rows = self.driver.query("SELECT name, space, dimension, codec FROM collections ORDER BY name")
         counts = self.records.counts()
         done, total = 0, sum(counts.values())
@@ -146,6 +158,7 @@ class UnifiedMemory(Searchable):
                 yield
                 if outermost:
                     self.saved.note(change for change in self._pending if self.collection(change.collection).index.kind == "hnsw")
+                    self.journal.note(self._pending)
         except BaseException:
             self._tell(self._pending[mark:])
             del self._pending[mark:]
@@ -166,6 +179,11 @@ class UnifiedMemory(Searchable):
         """
         self._watches.setdefault(collection, []).append(changed)
 
+    def distrust(self) -> None:
+        """Calls back all who watch: the tables may say something else than a moment ago."""
+        for changed in (each for watches in self._watches.values() for each in watches):
+            changed(None)
+
     def on_close(self, stop: Callable[[], None]) -> None:
         """Calls back before the database is given back."""
         self._closing.append(stop)
@@ -178,7 +196,7 @@ class UnifiedMemory(Searchable):
     def _apply(self, changes: Sequence[Change]) -> None:
         for name in dict.fromkeys(change.collection for change in changes):
             collection = self.collection(name)
-            collection.space = collection.space or self._recorded(name)
+            collection.space = collection.space or self.recorded_space(name)
             self.likeness.note(name)
             try:
                 collection.apply(change for change in changes if change.collection == name)
@@ -230,7 +248,7 @@ class UnifiedMemory(Searchable):
         )
 
     def _record_space(self, name: str, now: int) -> None:
-        recorded = self._recorded(name)
+        recorded = self.recorded_space(name)
         space = self.embedder.space
         check_space(name, recorded, space)
         if recorded is None:
@@ -239,7 +257,8 @@ class UnifiedMemory(Searchable):
                 [name, space.key, space.dimension, now, None if self.config.index.codec == "auto" else self.config.index.codec],
             )
 
-    def _recorded(self, name: str) -> str | None:
+    def recorded_space(self, name: str) -> str | None:
+        """The embedding space of a collection as the tables say."""
         rows = self.driver.query("SELECT space FROM collections WHERE name = ?", [name])
         return str(rows[0][0]) if rows else None
 
@@ -251,7 +270,7 @@ class UnifiedMemory(Searchable):
         number, old = self.records.get(id)
         if vector is not None:
             vector = check_vector(vector, self.embedder.space.dimension, f"the vector of {id!r}")
-            check_space(old.collection, self._recorded(old.collection), self.embedder.space)
+            check_space(old.collection, self.recorded_space(old.collection), self.embedder.space)
         if text is not None:
             check_text(text, f"the text of {id!r}")
         record = replace(
@@ -292,14 +311,12 @@ class UnifiedMemory(Searchable):
         """
         given = [drafts] if isinstance(drafts, (Draft, str)) else drafts
         whole = [Draft(draft) if isinstance(draft, str) else draft for draft in given]
-        check_space(collection, self._recorded(collection), self.embedder.space)
+        check_space(collection, self.recorded_space(collection), self.embedder.space)
         bare = [place for place, draft in enumerate(whole) if draft.vector is None]
         vectors = await self._embed([whole[place].text for place in bare], progress)
         for place, vector in zip(bare, vectors, strict=True):
             whole[place] = replace(whole[place], vector=vector)
-        written = self.put(collection, whole)
-        await self.flush()
-        return written
+        return await self.writes.put(collection, whole)
 
     async def _embed(self, texts: Sequence[str], progress: Progress | None) -> list[np.ndarray]:
         vectors: list[np.ndarray] = []
@@ -314,9 +331,8 @@ class UnifiedMemory(Searchable):
         """Replaces the text, embedding it anew, or the metadata, or both; durable on return. NotFoundError, EmbeddingError."""
         old = self.get(id)
         vector = (await self.embedder.embed([text]))[0] if text is not None and text != old.text else None
-        record = self.revise(id, text=text, vector=vector, metadata=metadata)
-        await self.flush()
-        return record
+        await self.writes.update(id, text, vector, metadata)
+        return self.get(id)
 
     async def delete(
         self, ids: Iterable[str] | None = None, *, collection: str | None = None, where: Mapping[str, Any] | None = None
@@ -324,9 +340,8 @@ class UnifiedMemory(Searchable):
         """Removes records by id, or those of a collection that a filter holds for; durable on return. NotFoundError, FilterError."""
         if (ids is None) == (collection is None) or (ids is not None and where is not None):
             raise ConfigError("delete() takes ids, or a collection with or without where; a whole collection is deleted by naming it")
-        removed = self.remove(ids if ids is not None else self.records.ids_where(collection, where))  # type: ignore[arg-type]
-        await self.flush()
-        return removed
+        listed = None if ids is None else [ids] if isinstance(ids, str) else list(ids)
+        return await self.writes.delete(listed, collection, where)
 
     # Reading
 
@@ -377,7 +392,7 @@ class UnifiedMemory(Searchable):
     def start_upkeep(self) -> None:
         """Lets indexes grow and edges between what is alike be laid behind what goes on, where an event loop runs."""
         running = self._growth is not None and not self._growth.done()
-        if running or not self.writable or not upkeep.wanted(self):
+        if running or self.driver.role == "reader" or not upkeep.wanted(self):
             return
         try:
             self._growth = asyncio.get_running_loop().create_task(upkeep.tend(self))

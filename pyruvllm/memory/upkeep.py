@@ -46,7 +46,9 @@ def due(memory: "UnifiedMemory") -> Collection | None:
     """A collection whose index has something to be done."""
     for collection in memory.collections():
         index = collection.index
-        if index.unsettled or index.outgrown or index.shrunk or index.recoded or index.growth or memory.saved.foldable(collection):
+        if index.unsettled or index.outgrown or index.shrunk or index.recoded or index.growth:
+            return collection
+        if memory.writable and memory.saved.foldable(collection):
             return collection
     return None
 
@@ -61,8 +63,8 @@ async def tend(memory: "UnifiedMemory") -> None:
     changed = False
     while wanted(memory):
         if collection := due(memory):
-            changed = True
-            if _step(collection):
+            changed = changed or memory.writable
+            if _step(collection) and memory.writable:  # a tab that follows has its own, for as long as it is open
                 save(memory, collection)
         elif memory.likeness.behind and memory.writable:
             memory.likeness.step()
@@ -161,6 +163,7 @@ async def reembed(memory: "UnifiedMemory", name: str, progress: Progress | None 
         memory.driver.execute("UPDATE collections SET space = ?, dimension = ? WHERE name = ?", [space.key, space.dimension, name])
         if witnessed:
             chain.append(REEMBEDDED, witnessed)
+        memory.journal.note_all(name)
     memory.reload_collection(name)
     await memory.flush()
     return len(vectors)

@@ -48,6 +48,7 @@ class WitnessLog(Audited):
         self.refused = 0
         self.chain = Chain(memory.driver, memory.clock)
         self._waiting: dict[str, WitnessEntry] = {}  # what the queue holds, by id, oldest first
+        memory.operations.add("witness.rate", self._rate)
         if memory.writable:
             self.chain.adopt()
 
@@ -68,6 +69,15 @@ class WitnessLog(Audited):
         self._waiting[entry.request_id] = entry
         return True
 
+    def waits(self, id: str) -> bool:
+        """Whether that entry is not known to be durable yet."""
+        return id in self._waiting
+
+    def release(self) -> "list[WitnessEntry]":
+        """Gives up the entries that are not known to be durable, for another tab to write."""
+        entries, self._waiting = list(self._waiting.values()), {}
+        return entries
+
     def get(self, id: str) -> WitnessEntry:
         """NotFoundError."""
         row = self._found(id)
@@ -80,6 +90,10 @@ class WitnessLog(Audited):
         score = checked_quality(quality)
         if score is None:
             raise ConfigError("quality is None; a number between 0 and 1 would be right")
+        await self.memory.operations.run("witness.rate", of=id, score=score)
+
+    async def _rate(self, of: str, score: float) -> None:
+        id = of
         if id in self._waiting:
             self._waiting[id] = replace(self._waiting[id], quality_score=score)
             if self._found(id) is None:
@@ -88,6 +102,7 @@ class WitnessLog(Audited):
                 return
         with self.memory.transaction():
             self.amend(self.get(id), RATED, "quality", score)
+            self.memory.operations.record()
         await self.memory.flush()
 
     async def flush(self) -> None:
@@ -140,6 +155,10 @@ class WitnessLog(Audited):
 
     def restore(self, entries: "Iterable[WitnessEntry]") -> None:
         self._insert(list(entries))
+
+    def insert(self, entry: WitnessEntry) -> None:
+        """Writes an entry at once, in the open transaction if there is one. DuplicateError, StorageError."""
+        self._insert([entry])
 
     def _insert(self, entries: "list[WitnessEntry]") -> None:
         if not entries:

@@ -17,9 +17,9 @@ async def open_driver(name: str, *, readonly: bool = False, secret: Secret | Non
     """Opens a database, and makes it unless ``readonly``. ":memory:" lasts as long as the driver.
 
     In the browser ``name`` is a name in this origin. Natively a bare name lives in the user's data folder, and a path stays a path.
-    Who comes second, in this process or another, in this tab or another, gets a driver with ``writable`` False, which keeps
-    seeing the database as it was when it opened. CorruptError, NewerError and StorageError (another application's file): the
-    database stays as it is.
+    Who comes second gets a driver with ``writable`` False. In the browser it follows what the first one saves, has it write by ``call``
+    and takes its place when it is gone; natively it keeps seeing the database as it was when it opened.
+    CorruptError, NewerError and StorageError (another application's file): the database stays as it is.
 
     ``secret`` opens a sealed database, and makes a new one sealed; LockedError and PassphraseError where it does not fit, TamperedError,
     and StorageError for a secret to a database that is not sealed. Without one, this device's key is tried.

@@ -6,10 +6,10 @@ Integers are exact in INTEGER columns on both. Elsewhere (a column without a typ
 32 bits that comes as a parameter into a float of the same value, and one of more than 53 bits into text.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .secret import Protection, Secret
 
 Value = None | int | float | str | bytes
 Row = tuple[Value, ...]
+Role = Literal["writer", "follower", "reader"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,11 @@ class Driver(Protocol):
     def size(self) -> int:
         """Bytes of the database image."""
 
+    async def compact(self) -> None:
+        """Flushes, and gives pages without content back to the disk. QuotaError where there is no room for the smaller copy."""
+
     async def export(self) -> bytes:
-        """The whole database as one ordinary SQLite file."""
+        """The whole database as one ordinary SQLite file, with the same bytes on either host (``image.canonical``)."""
 
     async def protect(self, secret: Secret) -> None:
         """Seals the stored database, so that from now on ``secret`` opens it: wholly or not at all.
@@ -113,8 +117,32 @@ class Driver(Protocol):
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Calls back with the reason when this driver stops being the writer."""
 
-    def on_released(self, callback: Callable[[], None]) -> None:
-        """Calls back when the writer that made this driver read-only is gone: opened again, it could write. Browser only."""
+    # What follows is about the tabs of a browser. Natively there is one writer, and others keep the moment at which they opened.
+
+    @property
+    def role(self) -> Role:
+        """ "writer"; "follower": another tab writes, its saves are read here, and it does what is asked by ``call``; "reader"."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other tabs can have it open."""
+
+    def follow(self, told: Callable[[str, str], None]) -> None:
+        """``told(what, why)`` is called from now on: "refreshed", with all that was read changed; "writer", this tab is it now; "follower".
+
+        A follower sees no change before this was called.
+        """
+
+    def serve(self, perform: Callable[[str, str], Awaitable[str]]) -> None:
+        """What calls of other tabs are done by: ``perform(id, request)``, which raises only where this tab is not the writer any more."""
+
+    async def call(self, id: str, request: str) -> str:
+        """Has the writer do something and returns its answer, when what it saved can be read here. Raises ReadOnlyError of a reader,
+        StorageError when no tab answers and none can take over. Whoever becomes the writer is asked again under the same id.
+        """
+
+    async def take_over(self) -> None:
+        """From follower to writer: the writer saves what it has and lets go. ReadOnlyError of a reader."""
 
     async def close(self) -> None:
         """Flushes and gives the writer's lock back. Safe to call twice."""

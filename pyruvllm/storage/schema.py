@@ -5,7 +5,7 @@ was deleted can be mistaken for something new. Times are UTC milliseconds, vecto
 """
 
 from .migrate import Migration
-from .tables import AUDIT_TABLES, CACHE_TABLES, GRAPH_TABLES, KERNEL_TABLES, ROLE_TABLES, STORE_TABLES
+from .tables import AUDIT_TABLES, CACHE_TABLES, GRAPH_TABLES, KERNEL_TABLES, ROLE_TABLES, STORE_TABLES, TAB_TABLES
 
 COLLECTION_TABLES = (
     """CREATE TABLE collections (
@@ -86,4 +86,5 @@ MIGRATIONS = (
     Migration(3, "what a saved index has yet to take in, and how it keeps vectors", INDEX_TABLES),
     Migration(4, "patterns, pins, the audit of the witness log, a compact graph", AUDIT_TABLES + ROLE_TABLES + GRAPH_TABLES),
     Migration(5, "keys and values of conversations, adapters", CACHE_TABLES),
+    Migration(6, "what tabs that follow the writer need", TAB_TABLES),
 )

@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import CorruptError, ReadOnlyError, StorageError
-from .driver import Blobs, Driver, Row, Value
+from .driver import Blobs, Driver, Role, Row, Value
 from .failure import errors, rollback_mode
 from .identity import claim, number
+from .image import canonical
 from .lock import WriterLock, lock_path
 from .pagestore import is_sealed, require_alone, stored_protection
 from .sealedfile import NEW, SealedFile, seal_new, unseal_new
@@ -168,12 +169,16 @@ class SqliteDriver:
         elif self.writable:
             self.query("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    async def compact(self) -> None:
+        self.execute("VACUUM")
+        await self.scrub()
+
     def size(self) -> int:
         return number(self, "PRAGMA page_count") * number(self, "PRAGMA page_size")
 
     async def export(self) -> bytes:
         with errors(self.name):
-            return rollback_mode(self._connection.serialize())
+            return canonical(self._connection.serialize())
 
     async def protect(self, secret: Secret) -> None:
         path = self._convertible()
@@ -238,8 +243,26 @@ class SqliteDriver:
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Never called: nobody can take this writer's lock."""
 
-    def on_released(self, callback: Callable[[], None]) -> None:
-        """Never called: SQLite does not tell when another process lets go of a file."""
+    @property
+    def role(self) -> Role:
+        return "writer" if self.writable else "reader"
+
+    @property
+    def shared(self) -> bool:
+        return False
+
+    def follow(self, told: Callable[[str, str], None]) -> None:
+        """Never called: what is read here is of the moment at which it was opened."""
+
+    def serve(self, perform: Callable[[str, str], Awaitable[str]]) -> None:
+        """Never called."""
+
+    async def call(self, id: str, request: str) -> str:
+        raise ReadOnlyError(f"{self.name!r} is open read-only here, and natively nobody writes for others")
+
+    async def take_over(self) -> None:
+        if not self.writable:
+            raise ReadOnlyError(f"{self.name!r} is open for writing elsewhere, or was opened read-only")
 
     async def close(self) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import host
 from ..errors import ReadOnlyError, StorageError
-from .driver import Blobs, Driver, Row, Value
+from .driver import Blobs, Driver, Role, Row, Value
 from .identity import claim
 from .rowbytes import pack, unpack, unpack_blobs
 from .secret import Protection, Secret
@@ -29,6 +29,7 @@ class SqljsDriver:
         self._database = database
         self._transactions = Transactions(self.execute)
         self._watches: list[asyncio.Task[None]] = []
+        self._callbacks: dict[str, Any] = {}  # proxies, which live until they are destroyed
 
     @classmethod
     async def open(cls, name: str, *, readonly: bool = False, secret: Secret | None = None) -> "SqljsDriver":
@@ -86,6 +87,9 @@ class SqljsDriver:
     async def scrub(self) -> None:
         await self._host.call(self._database.scrub())
 
+    async def compact(self) -> None:
+        await self._host.call(self._database.compact())
+
     def size(self) -> int:
         with self._host.errors():
             return int(self._database.size())
@@ -131,17 +135,44 @@ class SqljsDriver:
     def on_lost(self, callback: Callable[[str], None]) -> None:
         self._watch(self._database.lost, callback)
 
-    def on_released(self, callback: Callable[[], None]) -> None:
-        self._watch(self._database.released, lambda _: callback())
+    @property
+    def role(self) -> Role:
+        return self._database.role
+
+    @property
+    def shared(self) -> bool:
+        return bool(self._database.shared)
+
+    def follow(self, told: Callable[[str, str], None]) -> None:
+        self._database.follow(self._callback("told", told))
+
+    def serve(self, perform: Callable[[str, str], Awaitable[str]]) -> None:
+        self._database.serve(self._callback("perform", perform))
+
+    async def call(self, id: str, request: str) -> str:
+        return str(await self._host.call(self._database.call(id, request)))
+
+    async def take_over(self) -> None:
+        await self._host.call(self._database.takeOver())
 
     async def close(self) -> None:
         try:
             await self._host.call(self._database.close())
         finally:
             await asyncio.gather(*self._watches)  # closing settles what they wait for
+            for callback in self._callbacks.values():
+                callback.destroy()
+            self._callbacks.clear()
 
     def _packed(self, rows: Sequence[Sequence[Value]]) -> Any:
         return self._host.to_js(pack(rows))
+
+    def _callback(self, what: str, function: Callable[..., Any]) -> Any:
+        """The function as JavaScript can call it; the one before of its kind is called no more."""
+        before, self._callbacks[what] = self._callbacks.get(what), self._host.callback(function)
+        if before is not None:
+            before.destroy()
+        return self._callbacks[what]
 
     def _watch(self, promise: Awaitable[Any], callback: Callable[[Any], None]) -> None:
         """Calls back when a promise brings something; null and false say that it will not happen any more."""

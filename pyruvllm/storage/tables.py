@@ -282,4 +282,21 @@ CACHE_TABLES = (
     "CREATE UNIQUE INDEX adapters_by_name ON adapters (name, version)",
 )
 
+# For tabs that follow the one that writes. ``changes`` has a row per commit: which records of which collections the indexes are to take
+# in anew, as JSON {collection: [numbers], or null for all}; the latest ones are kept. ``operations`` says what was done at whose request,
+# so that it is done once however often it is asked for; ids and counts, nothing of what a user wrote.
+TAB_TABLES = (
+    """CREATE TABLE changes (
+        ordinal INTEGER PRIMARY KEY,
+        token TEXT NOT NULL,
+        records TEXT NOT NULL
+    )""",
+    """CREATE TABLE operations (
+        id TEXT PRIMARY KEY,
+        done_at INTEGER NOT NULL,
+        result TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX operations_by_time ON operations (done_at)",
+)
+
 STORE_TABLES: tuple[str, ...] = DOCUMENT_TABLES + SESSION_TABLES + POLICY_TABLES + WITNESS_TABLES

@@ -5,8 +5,9 @@ import asyncio
 import numpy as np
 import pytest
 
+import pyruvllm
 from pyruvllm.config import Config
-from pyruvllm.errors import ConfigError, CorruptError, LockedError, NotFoundError, PassphraseError, StorageError
+from pyruvllm.errors import ConfigError, CorruptError, DuplicateError, LockedError, NotFoundError, PassphraseError, StorageError
 from pyruvllm.kernels.shelf import CURRENT, DriverShelf
 from tests.contracts.stores import WordEmbedder
 
@@ -165,6 +166,59 @@ class RuntimeContract:
         assert len(llm.documents.list()) == len(NOTES)
         assert (await llm.ask("When does the lease end?")).sources[0].title == "Lease"
 
+    async def test_the_same_bytes_open_as_the_same_memory(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        await llm.ask("When does the lease end?", session="s")
+        image = await llm.export_bytes()
+        copy = await pyruvllm.open_bytes(image, embedder=llm.memory.embedder)
+        assert await copy.memory.driver.export() == image
+        assert (await copy.ask("When does the lease end?")).text == (await llm.ask("When does the lease end?")).text
+        assert [turn.text for turn in copy.sessions.history("s")] == [turn.text for turn in llm.sessions.history("s")]
+        await copy.close()
+        with pytest.raises(CorruptError):
+            await pyruvllm.open_bytes(image[:5000])
+        with pytest.raises(DuplicateError):
+            await pyruvllm.open_bytes(image, llm.memory.driver.name)
+
+    async def test_what_it_takes_adds_up_by_collection(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        answer = await llm.ask("When does the lease end?", session="s")
+        await llm.flush()
+        found = await llm.storage()
+        parts = sum(share.bytes for share in found.collections.values()) + found.edges
+        parts += sum(found.caches.values()) + sum(found.other.values()) + found.structure + found.free
+        assert parts == found.size == llm.memory.driver.size()
+        assert found.structure > 0 and found.free >= 0
+        documents = found.collections["documents"]
+        assert documents.rows == llm.memory.count("documents")
+        assert documents.vectors == documents.rows * 768 * 2
+        assert documents.text > 2 * sum(len(text) for text in NOTES.values())  # whole, and as passages
+        assert documents.edges == llm.memory.graph.count("contains") - 1 + llm.memory.graph.count("follows")
+        assert found.collections["sessions"].text > len(answer.text)
+        assert found.collections["witness"].rows == 1
+
+    async def test_room_is_made_of_what_can_be_made_again(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        llm.memory.driver.executemany(
+            "INSERT INTO embeddings (space, hash, vector, used_at) VALUES ('old', ?, ?, 0)",
+            [(number.to_bytes(16, "big"), bytes(1536)) for number in range(700)],
+        )
+        await llm.flush()
+        before = {title: (await llm.ask(question)).text for question, title in QUESTIONS.items()}
+        size = llm.memory.driver.size()
+        made = await llm.make_room(indexes=True)
+        assert made.embeddings >= 700 and made.compacted
+        assert (made.before, made.after) == (size, llm.memory.driver.size()) and made.after < size - 700 * 1536
+        assert {title: (await llm.ask(question)).text for question, title in QUESTIONS.items()} == before
+        name = llm.memory.driver.name
+        await llm.close()
+        llm = await open_llm()
+        assert llm.memory.driver.name == name and llm.memory.driver.size() < size - 700 * 1536
+        assert {title: (await llm.ask(question)).text for question, title in QUESTIONS.items()} == before
+
     async def test_what_another_model_embedded_is_embedded_anew(self, open_llm):
         llm = await open_llm(embedder=WordEmbedder())
         await self.told(llm)
@@ -174,10 +228,10 @@ class RuntimeContract:
         answer = await llm.ask("Which nuts can my nephew not eat?")
         assert answer.sources[0].title == "Jonas" and answer.sources[0].why.similarity > 0.5
 
-    async def test_a_second_opening_reads_only_and_still_answers(self, open_llm):
+    async def test_a_read_only_opening_still_answers(self, open_llm):
         writer = await open_llm()
         await self.told(writer)
-        reader = await open_llm()
+        reader = await open_llm(readonly=True)
         assert writer.writable and not reader.writable
         answer = await reader.ask("When does the lease end?")
         assert answer.sources[0].title == "Lease" and not answer.recorded

@@ -5,9 +5,10 @@ import random
 import re
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, Error, Page
 
 
 def processes() -> dict[int, tuple[int, list[str]]]:
@@ -45,6 +46,14 @@ def wait_until_buried(killed: set[int]) -> None:
     while left := [pid for pid in killed if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline, f"the browser does not notice that its renderers {left} are dead"
         time.sleep(0.02)
+
+
+def crash(page: Page) -> None:
+    """The renderer of one page dies, as when the system ends it."""
+    with page.expect_event("crash"):
+        with suppress(Error):
+            page.goto("chrome://crash", timeout=2000)
+    page.close()
 
 
 def survive(context: BrowserContext, profile: Path, kills: int) -> int:

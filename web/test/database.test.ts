@@ -75,29 +75,6 @@ test("the log is folded into extents and stays short, and nothing changes by tha
   await again.close();
 });
 
-test("a second open is read-only and learns when the writer is gone", async () => {
-  const name = fresh();
-  const writer = await filled(name, 1, 10);
-  const follower = await openDatabase(name);
-  assert.equal(follower.writable, false);
-  assert.throws(() => follower.run("DELETE FROM t"), { name: "ReadOnlyError" });
-  await writer.close();
-  assert.equal(await follower.released, true);
-  await follower.close();
-  const next = await openDatabase(name);
-  assert.equal(next.writable, true);
-  await next.close();
-});
-
-test("a follower that closes first is told that there is nothing to wait for", async () => {
-  const name = fresh();
-  const writer = await filled(name, 1, 10);
-  const follower = await openDatabase(name);
-  await follower.close();
-  assert.equal(await follower.released, false);
-  await writer.close();
-});
-
 test("deleting removes the IndexedDB, and who had it open lost it", async () => {
   const name = fresh();
   const database = await filled(name, 1, 10);

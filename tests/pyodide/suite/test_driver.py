@@ -37,17 +37,56 @@ async def told(calls):
             await asyncio.sleep(0.01)
 
 
-async def test_a_reader_is_told_when_the_writer_is_gone(name):
+async def test_a_follower_is_told_what_was_saved_and_when_the_writer_is_gone(name):
     writer = await made(name)
-    reader = await open_driver(name)
+    follower = await open_driver(name)
+    assert (writer.role, follower.role, writer.shared, follower.shared) == ("writer", "follower", True, True)
     calls = []
-    reader.on_released(lambda: calls.append("released"))
+    follower.follow(lambda what, why: calls.append((what, len(words(follower)))))
+    writer.execute("INSERT INTO items (id, words) VALUES (1, 'one')")
     await writer.flush()
-    assert calls == []
-    await writer.close()
     await told(calls)
+    assert calls == [("refreshed", 1)]
+    await writer.close()
+    async with asyncio.timeout(5):
+        while not follower.writable:
+            await asyncio.sleep(0.01)
+    assert calls[-1] == ("writer", 1)
+    follower.execute("INSERT INTO items (id, words) VALUES (2, 'two')")
+    await follower.close()
+    reopened = await open_driver(name)
+    assert words(reopened) == {1: "one", 2: "two"}
+    await reopened.close()
+
+
+async def test_the_writer_does_what_a_follower_asks(name):
+    writer, asked = await made(name), []
+    follower = await open_driver(name)
+
+    async def perform(id, request):
+        asked.append((id, request))
+        writer.execute("INSERT INTO items (words) VALUES (?)", (request,))
+        await writer.flush()
+        return request.upper()
+
+    writer.serve(perform)
+    follower.follow(lambda what, why: None)
+    assert await follower.call("a", "hello") == "HELLO"
+    assert words(follower) == {1: "hello"} and asked == [("a", "hello")]
+    await follower.take_over()
+    assert (writer.role, follower.role) == ("follower", "writer")
+    await follower.close()
+    await writer.close()
+
+
+async def test_a_reader_asks_nobody(name):
+    writer = await made(name)
+    reader = await open_driver(name, readonly=True)
+    assert (reader.role, reader.shared) == ("reader", False)
+    with pytest.raises(ReadOnlyError):
+        await reader.call("a", "hello")
     await reader.close()
-    assert calls == ["released"]
+    await writer.close()
 
 
 async def test_a_writer_whose_database_is_deleted_is_told_and_writes_no_more(name):
@@ -71,7 +110,7 @@ async def test_closing_is_no_loss(name):
     driver = await made(name)
     calls = []
     driver.on_lost(calls.append)
-    driver.on_released(lambda: calls.append("released"))
+    driver.follow(lambda what, why: calls.append(what))
     await driver.close()
     assert calls == []
 

@@ -1,5 +1,5 @@
 // A SQLite database that lasts: sql.js over a PagedFile over IndexedDB. Reading and writing are synchronous and in memory,
-// `flush` makes durable. One tab writes, others read the moment at which they opened.
+// `flush` makes durable. One tab writes, others follow what it saved (see tabs.ts) and take its place when it is gone.
 // The only user is pyruvllm/storage/sqljs.py. Errors are Failures: their `name` is a class of pyruvllm/errors.py.
 import { Connection } from "./connection";
 import { engine, type Engine } from "./engine";
@@ -8,9 +8,15 @@ import { remove } from "./indexeddb";
 import type { Protection, Secret } from "./keys";
 import { PAGE, PagedFile } from "./pagedfile";
 import { PageStore } from "./pagestore";
-import { acquire, becomesFree, type Release } from "./writer";
+import { Tabs, type Perform } from "./tabs";
+import { acquire, inherit, seize, type Lock } from "./writer";
 
 const IN_MEMORY = ":memory:";
+const MAKING_MS = 10_000; // for another tab to save the first of a new database
+const POLL_MS = 1000; // what another tab saved is known at once, as it tells; at the latest after this, should a message be lost
+
+/** What a tab is told of the others: it follows now, and why; it writes now; what it reads is newer. */
+export type Told = (what: "follower" | "writer" | "refreshed", why: string) => void;
 
 export interface OpenOptions extends Secret {
   readonly?: boolean;
@@ -18,7 +24,7 @@ export interface OpenOptions extends Secret {
 
 /**
  * Opens the database of that name, and makes it unless `readonly`. If another tab or worker holds the writer's lock the
- * result is read-only. ":memory:" lasts as long as the object. Opening an existing database writes nothing.
+ * result follows that one. ":memory:" lasts as long as the object. Opening an existing database writes nothing.
  * A passphrase or the device key opens a sealed database, and makes a new one sealed; rejects with LockedError, PassphraseError
  * and TamperedError.
  */
@@ -26,14 +32,22 @@ export async function openDatabase(name: string, { readonly = false, ...secret }
   if (!globalThis.crypto?.subtle) throw new Failure("StorageError", "this page can keep nothing: that takes a secure origin, https or localhost");
   const sqlite = await engine();
   if (name === IN_MEMORY) return new Database(name, sqlite, emptyFile(sqlite));
-  const release = readonly ? undefined : await acquire(name);
-  try {
-    return await Database.load(name, sqlite, readonly, release, secret);
-  } catch (error) {
-    release?.();
-    throw failed(`opening the database "${name}"`, error);
+  const begun = performance.now();
+  for (;;) {
+    const lock = readonly ? undefined : await acquire(name);
+    try {
+      return await Database.load(name, sqlite, readonly, lock, secret);
+    } catch (error) {
+      lock?.release();
+      const making = error instanceof Missing && !readonly && performance.now() - begun < MAKING_MS;
+      if (!making) throw failed(`opening the database "${name}"`, error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50)); // another tab has the lock and has saved nothing yet
   }
 }
+
+/** There is no database of that name, and it is not for this tab to make it. */
+class Missing extends Failure {}
 
 /** Removes the database of that name and its IndexedDB. Other tabs that have it open are told that they lost it. */
 export function deleteDatabase(name: string): Promise<void> {
@@ -45,8 +59,6 @@ export class Database {
   durableMs = 0; // how long the last flush that wrote something took
   /** Resolves with the reason when this database stops being the writer, with null when it was closed as it should be. */
   readonly lost: Promise<string | null>;
-  /** Resolves with true when the writer that kept this one read-only is gone, with false when there is nothing to wait for any more. */
-  readonly released: Promise<boolean>;
   private connection: Connection;
   private lose!: (reason: string | null) => void;
   private queue: Promise<unknown> = Promise.resolve(); // commits, folds and replacements, one after the other
@@ -54,40 +66,87 @@ export class Database {
   private replacing = false;
   private closed = false;
   private fenced: Failure | undefined;
-  private readonly waiting = new AbortController();
+  private tabs: Tabs | undefined; // none in memory, read-only, or lost
+  private told: Told | undefined;
+  private waiting = new AbortController(); // for the lock
+  private polling: ReturnType<typeof setInterval> | undefined;
+  private refreshing: Promise<void> | undefined;
+  private promotion: Promise<void> | undefined;
 
   constructor(
     readonly name: string,
     private readonly engine: Engine,
     file: PagedFile,
     private store?: PageStore,
-    private release?: Release,
-    followed = false, // somebody else is the writer
+    private lock?: Lock,
   ) {
     this.lost = new Promise((resolve) => (this.lose = resolve));
     this.connection = new Connection(engine, file);
-    this.writable = !store || release !== undefined;
+    this.writable = !store || lock !== undefined;
     if (!this.writable) this.connection.forbidWrites();
-    this.released = followed ? becomesFree(name, this.waiting.signal) : Promise.resolve(false);
   }
 
-  static async load(name: string, sqlite: Engine, readonly: boolean, release: Release | undefined, secret: Secret): Promise<Database> {
+  static async load(name: string, sqlite: Engine, readonly: boolean, lock: Lock | undefined, secret: Secret): Promise<Database> {
     let database: Database | undefined;
     const store = new PageStore(name, () => database?.end(`the database "${name}" was deleted in another tab`), secret);
     try {
-      const file = await store.load(release !== undefined);
-      if (!file && !release) {
+      const file = await store.load(lock !== undefined);
+      if (!file && !lock) {
         const why = readonly ? "open it for writing to make it" : "another tab is just making it; try again";
-        throw new Failure("StorageError", `there is no database named "${name}": ${why}`);
+        throw new Missing("StorageError", `there is no database named "${name}": ${why}`);
       }
-      database = new Database(name, sqlite, file ?? emptyFile(sqlite), store, release, !readonly && !release);
+      database = new Database(name, sqlite, file ?? emptyFile(sqlite), store, lock);
     } catch (error) {
       store.close();
       throw error;
     }
-    if (!release) store.close(); // it has all it will ever read
-    else globalThis.addEventListener?.("pagehide", database.leave);
+    if (readonly) store.close(); // it has all it will ever read
+    else database.join();
+    if (lock) globalThis.addEventListener?.("pagehide", database.leave);
     return database;
+  }
+
+  /** "writer"; "follower": another tab is, and does what is asked by `call`; "reader": nothing can be written here. */
+  get role(): "writer" | "follower" | "reader" {
+    return this.writable ? "writer" : this.tabs ? "follower" : "reader";
+  }
+
+  /** Whether other tabs can have it open. */
+  get shared(): boolean {
+    return this.tabs !== undefined;
+  }
+
+  /** From now on `told` hears of the other tabs, and a follower sees what the writer saves and takes its place. */
+  follow(told: Told): void {
+    this.told = told;
+    if (this.role === "follower" && this.polling === undefined) this.await();
+  }
+
+  /** What calls of other tabs are done by, while this one is the writer. */
+  serve(perform: Perform): void {
+    this.tabs?.serve(perform);
+  }
+
+  /** Has the writer do something, and resolves with its answer when what it saved can be read here. */
+  async call(call: string, request: string): Promise<string> {
+    this.assertUsable();
+    if (!this.tabs) throw new Failure("ReadOnlyError", `the database "${this.name}" is open read-only here`);
+    const answer = await this.tabs.call(call, request);
+    await this.refresh();
+    return answer;
+  }
+
+  /** Becomes the writer. One that answers saves first; of one that does not, nothing that it acknowledged is lost. */
+  async takeOver(): Promise<void> {
+    if (this.role !== "follower") return;
+    await this.tabs!.handover();
+    await this.seize();
+  }
+
+  /** Takes in what the writer saved, if this is a follower. */
+  async refresh(): Promise<void> {
+    if (this.role !== "follower" || this.closed) return;
+    await this.inTurn(() => this.catchUp());
   }
 
   run(sql: string, packed?: Uint8Array): number {
@@ -110,7 +169,7 @@ export class Database {
     const store = this.store;
     if (!store || (!this.writable && !this.fenced)) return;
     await this.inTurn(() => this.commit(store));
-    this.foldLater(store);
+    if (this.writable) this.foldLater(store);
   }
 
   /** Flushes, and folds the whole log, so that what was deleted or overwritten before the call is in no record any more. */
@@ -124,6 +183,7 @@ export class Database {
           await store.commit(this.connection.file, true);
           await store.foldSome();
         } while (store.logged);
+        this.tabs?.saved();
       }),
     );
   }
@@ -137,18 +197,43 @@ export class Database {
   async protect(secret: Secret | null): Promise<void> {
     const store = this.writableStore();
     await this.inTurn(() => this.guarded(() => store.protect(this.connection.file, secret)));
+    this.tabs?.saved();
   }
 
   /** From now on `next` opens the sealed database and nothing else does; `current` must open it now. No data is written. */
   async rekey(current: Secret, next: Secret): Promise<void> {
     const store = this.writableStore();
     await this.inTurn(() => this.guarded(() => store.rekey(current, next)));
+    this.tabs?.saved();
   }
 
-  /** The whole database as one ordinary SQLite file. */
+  /** The whole database as one ordinary SQLite file, whose bytes depend on its content alone: the twin of pyruvllm/storage/image.py. */
   export(): Uint8Array {
     this.assertUsable();
-    return this.connection.file.image();
+    const image = this.connection.file.image();
+    image.fill(1, 18, 20); // no write-ahead log
+    const header = new DataView(image.buffer);
+    for (const at of [24, 40, 92]) header.setUint32(at, 1); // change counter, schema cookie, for which change counter the size holds
+    header.setUint32(96, 3_000_000); // the version that wrote it
+    return image;
+  }
+
+  /** Flushes, and gives pages without content back to the disk. On a full disk all stays as it was. */
+  async compact(): Promise<void> {
+    const smaller = new this.engine.sqlite.Database(this.export());
+    let image: Uint8Array;
+    try {
+      smaller.run("VACUUM");
+      image = smaller.export();
+    } finally {
+      smaller.close();
+    }
+    const candidate = this.candidate(image);
+    try {
+      await this.replace(candidate);
+    } finally {
+      await candidate.close();
+    }
   }
 
   /** A read-only database over another SQLite file, to look at before `replace`. Rejects with CorruptError if the file is not sound. */
@@ -175,6 +260,7 @@ export class Database {
       const next = new Connection(this.engine, file);
       try {
         await this.inTurn(() => this.guarded(async () => this.store?.replace(file)));
+        this.tabs?.saved();
       } catch (error) {
         next.close();
         throw error;
@@ -199,7 +285,9 @@ export class Database {
   private async commit(store: PageStore): Promise<void> {
     const start = performance.now();
     const written = await this.guarded(() => store.commit(this.connection.file));
-    if (written) this.durableMs = performance.now() - start;
+    if (!written) return;
+    this.durableMs = performance.now() - start;
+    this.tabs?.saved();
   }
 
   /** After an acknowledgement: folds what the commit planned, and goes on in further turns while the log is too long. */
@@ -208,14 +296,14 @@ export class Database {
     this.folding = true;
     this.inTurn(async () => {
       this.folding = false;
-      if (this.closed || this.fenced) return;
+      if (this.closed || !this.writable) return;
       if (await this.guarded(() => store.foldSome())) this.continueFolding(store);
     }).catch(() => undefined); // the log keeps what was not folded, and the next commit plans it again
   }
 
   private continueFolding(store: PageStore): void {
     this.inTurn(async () => {
-      if (this.closed || this.fenced) return;
+      if (this.closed || !this.writable) return;
       await this.guarded(() => store.commit(this.connection.file)); // plans the next step
       this.foldLater(store);
     }).catch(() => undefined);
@@ -225,6 +313,7 @@ export class Database {
   private async guarded<T>(work: () => Promise<T>): Promise<T> {
     const broken = this.fenced ?? this.connection.broken;
     if (broken) throw broken;
+    if (!this.writable) throw this.replaced();
     if (this.connection.file.detached) {
       throw new Failure("StorageError", `the file of "${this.name}" was truncated, later changes were not seen; open it again`);
     }
@@ -232,7 +321,7 @@ export class Database {
       return await work();
     } catch (error) {
       const failure = failed(`saving the database "${this.name}"`, error);
-      if (failure.name === "FencedError") this.end(failure.message);
+      if (failure.name === "FencedError") this.stepDown(failure.message);
       throw failure;
     }
   }
@@ -259,7 +348,135 @@ export class Database {
     return turn;
   }
 
-  /** Stops being the writer: `reason` is null if that was asked for. */
+  /** Finds the other tabs, and does their work or has them do it. */
+  private join(): void {
+    this.tabs = new Tabs(this.name, {
+      saved: () => void this.soon(),
+      handOver: async () => {
+        do await this.flush();
+        while (this.connection.file.changed);
+        this.stepDown("another tab asked to write");
+      },
+      silent: () =>
+        this.seize("the tab that wrote did not answer").catch((error: Error) => {
+          throw new Failure("StorageError", `the tab that writes does not answer, it may be asleep, and this one could not take over: ${error.message}`);
+        }),
+    });
+    if (this.writable) this.lead();
+    else this.tabs.follow();
+  }
+
+  private lead(): void {
+    clearInterval(this.polling);
+    const lock = this.lock!;
+    void lock.stolen.then(() => this.lock === lock && this.stepDown("another tab took over the writing"));
+    this.tabs!.lead();
+  }
+
+  /** Waits for the writer's place, and looks at what is saved until then. */
+  private await(): void {
+    clearInterval(this.polling);
+    this.polling = setInterval(() => void this.soon(), POLL_MS);
+    (this.polling as { unref?(): void }).unref?.(); // Node would wait for it
+    void this.soon();
+    const { signal } = this.waiting;
+    void inherit(this.name, signal).then((lock) => {
+      if (signal.aborted) return lock?.release(); // it takes the lock by other means, or was closed
+      this.promotion = this.promote(lock!, false).catch(() => undefined); // it waits again
+    });
+  }
+
+  /** One refresh at a time, and one more if something came meanwhile. */
+  private soon(): Promise<void> {
+    if (!this.told) return Promise.resolve(); // who reads is not ready yet: nothing may change under it
+    this.refreshing ??= Promise.resolve().then(() => {
+      this.refreshing = undefined;
+      return this.refresh();
+    }).catch(() => undefined); // what is read stays as old as it is, and the next look tries again
+    return this.refreshing;
+  }
+
+  /** In turn. The image, what SQLite has read of it, and whoever indexed it change in one step. */
+  private async catchUp(): Promise<void> {
+    const store = this.store!;
+    const newer = await store.newer().catch((error: Error) => {
+      if (error.name === "LockedError") this.end(error.message); // what it cannot read it can neither follow nor write
+      throw error;
+    });
+    if (!newer || this.closed || this.writable) return;
+    store.take(this.connection.file, newer);
+    if (!newer.pages.length && !newer.extents.length) return;
+    this.reconnect(this.connection.file);
+    this.told?.("refreshed", "");
+  }
+
+  private reconnect(file: PagedFile): void {
+    const next = new Connection(this.engine, file);
+    this.connection.close();
+    this.connection = next;
+    if (!this.writable) next.forbidWrites();
+  }
+
+  private async seize(why = ""): Promise<void> {
+    this.waiting.abort();
+    await this.promotion;
+    if (this.role !== "follower") return;
+    this.waiting = new AbortController();
+    await this.promote(await seize(this.name), true, why);
+  }
+
+  /** From follower to writer. One that took the lock away claims the store before it writes: the one before may still be committing. */
+  private async promote(lock: Lock, stolen: boolean, why = ""): Promise<void> {
+    try {
+      await this.inTurn(async () => {
+        for (let attempt = 0; ; attempt++) {
+          await this.catchUp();
+          if (this.role !== "follower" || this.closed) throw new Failure("StorageError", `the database "${this.name}" was closed`);
+          if (!stolen) break;
+          try {
+            await this.store!.claim();
+            break;
+          } catch (error) {
+            if ((error as Error).name !== "FencedError" || attempt > 10) throw failed(`taking over the database "${this.name}"`, error);
+          }
+        }
+        this.lock = lock;
+        this.writable = true;
+        this.reconnect(this.connection.file);
+        globalThis.addEventListener?.("pagehide", this.leave);
+      });
+    } catch (error) {
+      lock.release();
+      if (this.role === "follower" && !this.closed) this.await();
+      throw error;
+    }
+    this.told?.("writer", why);
+    this.lead();
+  }
+
+  /** From writer to follower: what was not saved is let go of, and what is saved is read anew. */
+  private stepDown(reason: string): void {
+    if (!this.tabs || !this.writable) return;
+    this.writable = false;
+    this.connection.forbidWrites();
+    globalThis.removeEventListener?.("pagehide", this.leave);
+    this.lock?.release();
+    this.lock = undefined;
+    this.tabs.follow();
+    this.inTurn(async () => {
+      const file = await this.store!.reload();
+      if (!file || this.closed) return;
+      this.reconnect(file);
+      this.told?.("follower", reason);
+      this.await();
+    }).catch((error: Error) => this.end(error.message));
+  }
+
+  private replaced(): Failure {
+    return new Failure("FencedError", `another tab writes the database "${this.name}" now; what this one had not saved was not written`);
+  }
+
+  /** Stops being the writer for good: `reason` is null if that was asked for. */
   private end(reason: string | null): void {
     if (reason !== null && this.writable && !this.connection.broken) {
       this.fenced = new Failure("FencedError", reason);
@@ -267,9 +484,12 @@ export class Database {
     }
     this.writable = false;
     this.waiting.abort();
+    clearInterval(this.polling);
+    this.tabs?.close(reason ?? `the database "${this.name}" is closed`);
+    this.tabs = undefined;
     globalThis.removeEventListener?.("pagehide", this.leave);
-    this.release?.();
-    this.release = undefined;
+    this.lock?.release();
+    this.lock = undefined;
     this.lose(reason);
   }
 

@@ -25,6 +25,8 @@ export function failed(doing: string, error: unknown): Failure {
     case "NotReadableError": // a record's file is gone or unreadable
     case "DataError":
       return new Failure("CorruptError", `${text}. Nothing was overwritten`, { cause: error });
+    case "RangeError": // from where memory is asked for
+      return new Failure("StorageError", `${text}. This tab has not enough memory for it; nothing was changed. Close other tabs, or open it natively`, { cause: error });
     default:
       return new Failure("StorageError", text, { cause: error });
   }

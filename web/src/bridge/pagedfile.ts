@@ -32,6 +32,14 @@ export class PagedFile {
     return file;
   }
 
+  /** Takes over what another wrote to disk: whole extents first, then pages. The reader must be opened anew. */
+  take(size: number, extents: Iterable<[number, Uint8Array]>, pages: Iterable<[number, Uint8Array]>): void {
+    for (const [number, bytes] of extents) this.extents[number] = bytes;
+    for (const [page, bytes] of pages) this.page(page).set(bytes);
+    this.size = size;
+    this.extents.length = Math.min(this.extents.length, this.extentCount);
+  }
+
   /** What `new SQL.Database()` takes as its image so that this file becomes the database file. */
   handover(): Uint8Array {
     const seed = {

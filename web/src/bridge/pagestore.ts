@@ -9,9 +9,10 @@
 import { Failure, failed } from "./failure";
 import { completed, connect, settled } from "./indexeddb";
 import { Keys, protectionIn, type Protection, type Secret } from "./keys";
+import { newer, take, type Newer } from "./newer";
 import { EXTENT, PAGE, PagedFile } from "./pagedfile";
 import { RecordKind, plainRecords, type Records } from "./records";
-import { LOG_HEADER, PLAIN, SEALED, atTheStart, decoded, inTurns, read, unlocked, type Head, type HeadBody, type Position, type Stored } from "./stored";
+import { LOG_HEADER, PLAIN, SEALED, atTheStart, decoded, inTurns, read, unlocked, type Head, type HeadBody, type Position } from "./stored";
 
 const PAGES_PER_RECORD = 14; // 56 KB: values of 64 KB and more become files of their own, which is slow
 const LEAST_FOLD = 4; // extents per step: 1 MB
@@ -43,12 +44,7 @@ export class PageStore {
     const { passphrase, deviceKey } = this.secret;
     this.idb = await this.connected(create);
     if (!this.idb) return undefined;
-    let stored: Stored;
-    try {
-      stored = await read(this.idb);
-    } catch (error) {
-      throw failed(`reading the database "${this.name}"`, error);
-    }
+    const stored = await this.reading(read);
     this.keys = await unlocked(this.name, stored, this.secret);
     this.secret = {};
     const found = await decoded(stored, this.keys);
@@ -58,6 +54,27 @@ export class PageStore {
       this.keysStored = false;
     }
     return found?.file;
+  }
+
+  /** The same after another writer has committed, whatever this store knew or had begun; under the same keys. */
+  async reload(): Promise<PagedFile | undefined> {
+    const found = await decoded(await this.reading(read), this.keys);
+    Object.assign(this, { at: found?.position ?? atTheStart(), claimed: false, fold: undefined });
+    return found?.file;
+  }
+
+  /** What another writer committed since; undefined if nothing was. It counts as known only after `take`. */
+  newer(): Promise<Newer | undefined> {
+    return newer(this.name, this.at, this.keys, (work) => this.reading(work));
+  }
+
+  take(file: PagedFile, found: Newer): void {
+    take(file, this.at, found);
+  }
+
+  /** Makes this the writer's store before anything is written: for who took the lock away from one that may still be alive. */
+  async claim(): Promise<void> {
+    await this.write(["meta"], this.at.sequence, this.at, () => undefined);
   }
 
   get protection(): Protection | undefined {
@@ -276,6 +293,21 @@ export class PageStore {
         return this.idb.transaction(stores, "readwrite", { durability: "strict" });
       } catch (error) {
         if (again || (error as Error).name !== "InvalidStateError") throw error;
+        this.idb = undefined;
+      }
+    }
+  }
+
+  /** Reads; over a connection that the browser has dropped, once more. */
+  private async reading<T>(work: (idb: IDBDatabase) => Promise<T>): Promise<T> {
+    for (let again = false; ; again = true) {
+      this.idb ??= await this.connected(false);
+      if (!this.idb) throw new Failure("FencedError", `the database "${this.name}" was deleted in another tab`);
+      const idb = this.idb;
+      try {
+        return await work(idb);
+      } catch (error) {
+        if (again || (this.idb === idb && (error as Error).name !== "InvalidStateError")) throw failed(`reading the database "${this.name}"`, error);
         this.idb = undefined;
       }
     }

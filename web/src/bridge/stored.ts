@@ -76,6 +76,7 @@ export async function decoded(stored: Stored, keys: Keys | undefined): Promise<{
   const records = keys?.records ?? plainRecords;
   const { epoch, sequence } = head;
   const body: HeadBody = JSON.parse(new TextDecoder().decode(await records.unseal([RecordKind.Head, epoch, sequence], head.body)));
+  requireRoom(body.size);
   if (keys && body.keys !== keys.generation) throw tampered("its keys are not those of its last commit");
   const position: Position = { ...atTheStart(), epoch, sequence, size: body.size, manifest: body.manifest, logFrom: body.logFrom };
   if (position.manifest) {
@@ -91,6 +92,15 @@ export async function decoded(stored: Stored, keys: Keys | undefined): Promise<{
   const file = PagedFile.loaded(body.size, base);
   await replay(file, position, log, records);
   return { file, position };
+}
+
+/** Refuses what would exhaust the memory of this tab before it is unpacked. A quarter of the device's is what one tab may well hold. */
+function requireRoom(size: number): void {
+  const device = (globalThis.navigator as { deviceMemory?: number } | undefined)?.deviceMemory ?? 4; // GiB
+  const most = Math.max(512, device * 256); // MiB
+  if (size <= most * 2 ** 20) return;
+  const text = `the database has ${Math.round(size / 2 ** 20)} MB, this tab can hold about ${most} MB; nothing was changed`;
+  throw new Failure("StorageError", `${text}. Open it on a device with more memory, or export it there and open the file natively`);
 }
 
 /** Puts the logged pages over the base. Every record from `logFrom` to the last commit must be there. */

@@ -3,69 +3,97 @@
 // Where the Web Locks API is missing (Node 20) the lock reaches only as far as this realm; between realms the epoch in the
 // page store fences.
 
-type Granted = () => Promise<void> | void;
-export type Release = () => void;
+/** A lock that is held. It goes back by `release`, or when the tab or worker dies. `stolen` resolves if another takes it away. */
+export interface Lock {
+  release(): void;
+  readonly stolen: Promise<void>;
+}
 
 // A tab that is being reloaded may still hold the lock for a moment, and one that waits for it holds it for an instant.
 const PATIENCE_MS = 250;
 
-/** The lock, or undefined if somebody else holds it. It goes back when it is called, or when the tab or worker dies. */
-export function acquire(name: string): Promise<Release | undefined> {
+/** The lock, or undefined if somebody else holds it. */
+export async function acquire(name: string): Promise<Lock | undefined> {
   const patience = new AbortController();
   const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
-  return new Promise((resolve, reject) => {
-    const granted = () => {
-      clearTimeout(timer);
-      return new Promise<void>(resolve);
-    };
-    request(lockName(name), { signal: patience.signal }, granted).catch((error) => {
-      if (patience.signal.aborted) resolve(undefined);
-      else reject(error);
-    });
-  });
+  try {
+    return await inherit(name, patience.signal);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
-/** Resolves with true when the lock has become free, with false when `signal` ended the wait. */
-export async function becomesFree(name: string, signal: AbortSignal): Promise<boolean> {
+/** The lock as soon as it is free and nobody waited longer, or undefined when `signal` ended the wait. */
+export async function inherit(name: string, signal: AbortSignal): Promise<Lock | undefined> {
   try {
-    await request(lockName(name), { signal }, () => undefined);
-    return true;
+    return await held(name, { signal });
   } catch (error) {
-    if (signal.aborted) return false;
+    if (signal.aborted) return undefined;
     throw error;
   }
 }
 
-function lockName(name: string): string {
-  return `pyruvllm:writer:${name}`;
+/** The lock at once, taken away from whoever holds it. */
+export function seize(name: string): Promise<Lock> {
+  return held(name, { steal: true });
 }
 
-function request(name: string, options: { signal: AbortSignal }, granted: Granted): Promise<unknown> {
+interface Options {
+  signal?: AbortSignal;
+  steal?: boolean;
+}
+type Granted = () => Promise<void>;
+
+function held(name: string, options: Options): Promise<Lock> {
+  return new Promise((resolve, reject) => {
+    let steal: (() => void) | undefined;
+    const granted = () => {
+      const stolen = new Promise<void>((settle) => (steal = settle));
+      return new Promise<void>((release) => resolve({ release, stolen }));
+    };
+    request(`pyruvllm:writer:${name}`, options, granted).catch((error) => (steal ? steal() : reject(error)));
+  });
+}
+
+function request(name: string, options: Options, granted: Granted): Promise<unknown> {
   const locks = globalThis.navigator?.locks;
   return locks ? locks.request(name, options, granted) : requestInRealm(name, options, granted);
 }
 
-const queues = new Map<string, Promise<void>>(); // by lock: settles when the last in the queue has left
+interface Turn {
+  grant(): void;
+  rob(): void;
+}
+const queues = new Map<string, { holder?: Turn; waiting: Turn[] }>(); // by lock
 
 /** As LockManager.request, among the callers of this realm. */
-async function requestInRealm(name: string, { signal }: { signal: AbortSignal }, granted: Granted): Promise<void> {
-  const before = queues.get(name) ?? Promise.resolve();
-  let leave!: () => void;
-  const left = new Promise<void>((resolve) => (leave = resolve));
-  const tail = before.then(() => left);
-  queues.set(name, tail);
-  void tail.then(() => queues.get(name) === tail && queues.delete(name));
-  try {
-    await Promise.race([before, aborted(signal)]);
-    await granted();
-  } finally {
-    leave();
-  }
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+function requestInRealm(name: string, { signal, steal }: Options, granted: Granted): Promise<void> {
+  const queue = queues.get(name) ?? { waiting: [] };
+  queues.set(name, queue);
+  return new Promise((resolve, reject) => {
+    const turn: Turn = {
+      grant() {
+        queue.holder = turn;
+        granted()
+          .finally(() => {
+            if (queue.holder !== turn) return; // it was stolen
+            queue.holder = undefined;
+            queue.waiting.shift()?.grant();
+          })
+          .then(resolve, reject);
+      },
+      rob: () => reject(new DOMException("the lock was stolen", "AbortError")),
+    };
+    signal?.addEventListener("abort", () => {
+      const place = queue.waiting.indexOf(turn);
+      if (place < 0) return;
+      queue.waiting.splice(place, 1);
+      reject(signal.reason);
+    });
+    if (signal?.aborted) return reject(signal.reason);
+    if (queue.holder && !steal) return void queue.waiting.push(turn);
+    const robbed = queue.holder;
+    turn.grant();
+    robbed?.rob();
   });
 }

@@ -44,7 +44,7 @@ export class Intake {
   private run(title: string, call: (options: { event: (event: ProtocolEvent) => void; signal: AbortSignal; retry: () => void }) => Promise<Remembered>, refused: Refusal[]): Promise<void> {
     const reason = this.notebook.readOnly;
     if (reason) {
-      toast(`${reason} Notes can be added there.`, { tone: "problem" });
+      toast(reason, { tone: "problem" });
       return Promise.resolve();
     }
     this.queue = this.queue.then(async () => {
@@ -59,6 +59,7 @@ export class Intake {
         if (result.questions?.length) this.notebook.questions = result.questions;
         const all = [...refused, ...result.skipped];
         card.finish(result.documents.length, all);
+        if (result.documents.length) void askToKeep();
       } catch (error) {
         const failure = error as CallError;
         if (failure.kind === "Cancelled") card.leave("Cancelled. What was finished before is kept.");
@@ -67,6 +68,19 @@ export class Intake {
       if (this.notebook.ready) await this.notebook.refreshLibrary().catch(() => undefined);
     });
     return this.queue;
+  }
+}
+
+const ASKED_KEY = "pyruvllm.asked-to-keep";
+
+/** Once there is something to lose the browser is asked, once, not to clear it by itself. Some ask their user; the storage view says what came of it. */
+async function askToKeep(): Promise<void> {
+  try {
+    if (localStorage.getItem(ASKED_KEY) || (await navigator.storage?.persisted?.())) return;
+    localStorage.setItem(ASKED_KEY, "yes");
+    await navigator.storage?.persist?.();
+  } catch {
+    // a browser that keeps no such note would ask each time
   }
 }
 

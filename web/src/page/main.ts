@@ -51,7 +51,7 @@ const chat = new Chat(notebook, panel, welcome.root, {
   },
 });
 const rail = new Rail(notebook, { read: (document) => void read(document.id, null), forgetDocument: (document) => void forgetDocument(document), forgetSession: (session) => void forgetSession(session) });
-new Notices(notebook, { restart: () => void notebook.start(), exportAll: () => void storage.exportAll() });
+new Notices(notebook, { restart: () => void notebook.start(), exportAll: () => void storage.exportAll(), makeRoom: () => storage.makeRoom() });
 
 async function read(id: string, spot: Source | null): Promise<void> {
   try {
@@ -168,15 +168,18 @@ function drawTheme(theme: Theme): void {
 }
 
 function add(): void {
-  if (notebook.readOnly) toast(`${notebook.readOnly} Notes can be added there.`, { tone: "problem" });
+  if (notebook.readOnly) toast(notebook.readOnly, { tone: "problem" });
   else openAdding(intake);
 }
 
 function drawStatus(): void {
-  const { phase, readOnly } = notebook;
-  const text = { starting: "Starting", ready: readOnly ? "Reads only" : "On this device", failed: "Stopped", unsupported: "Cannot run here" }[phase.name];
+  const { phase, readOnly, role } = notebook;
+  const here = role === "follower" ? "Open in another tab too" : "On this device";
+  const text = { starting: "Starting", ready: readOnly ? "Reads only" : here, failed: "Stopped", unsupported: "Cannot run here" }[phase.name];
   byId("status").dataset.state = readOnly && phase.name === "ready" ? "readonly" : phase.name;
   byId("status-text").textContent = text;
+  byId("status").dataset.role = role;
+  byId("status").title = phase.name === "ready" && role === "follower" ? "The other tab saves what you do here. When it closes, this one does." : "";
   for (const id of ["add", "composer-add"]) {
     byId(id).setAttribute("aria-disabled", String(Boolean(readOnly)));
     byId(id).title = readOnly ?? "";

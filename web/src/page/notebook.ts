@@ -1,5 +1,5 @@
 // What the page knows of the memory in the worker: whether it runs, whether it may write, what it holds.
-import type { DocumentInfo, Method, Methods, ProtocolEvent, SessionInfo, Started } from "./protocol";
+import type { DocumentInfo, Method, Methods, ProtocolEvent, Role, SessionInfo, Started } from "./protocol";
 import { CallError, Engine, type CallOptions } from "./rpc";
 import { missingFeatures } from "./support";
 
@@ -29,12 +29,15 @@ export class Notebook {
   sessions: SessionInfo[] = [];
   /** Why nothing can be written now; null when writing works. */
   readOnly: string | null = null;
-  /** The other tab closed: starting again makes this tab the writer. */
-  canTakeOver = false;
+  /** Which tab saves, where there are several. Whatever is done here is saved either way. */
+  role: Role = "writer";
+  /** Why this tab is the one that saves now, where that is worth knowing. */
+  took = "";
   /** What to do again once there is room; null while the disk is not full. */
   quota: { message: string; retry: () => void } | null = null;
 
   private engine: Engine | null = null;
+  private refreshing = 0;
   private readonly listeners = new Map<Change, Set<() => void>>();
   private waiting: { resolve: () => void; reject: (error: CallError) => void }[] = [];
 
@@ -51,7 +54,7 @@ export class Notebook {
   async start(): Promise<void> {
     this.engine?.close();
     this.engine = null;
-    this.canTakeOver = false;
+    this.took = "";
     this.set({ name: "starting", progress: null });
     const missing = await missingFeatures();
     if (missing.length) return this.set({ name: "unsupported", missing });
@@ -71,7 +74,8 @@ export class Notebook {
         },
       });
       if (this.engine !== engine) return;
-      this.readOnly = started.writable ? null : (started.reason ?? "Another tab has this memory open.");
+      this.role = started.role;
+      this.readOnly = started.role === "reader" ? "Nothing can be saved from this tab." : null;
       this.phase = { name: "ready", started };
       await Promise.all([this.refreshLibrary(), this.refreshSessions()]);
       this.emit("phase", "access");
@@ -142,10 +146,18 @@ export class Notebook {
     if (event.type === "lost") this.lose(event.reason);
     if (event.type === "unsaved") this.full(event.message, () => void this.call("flush", {}).catch(() => undefined));
     if (event.type === "crashed") this.fail(engine, event.kind, event.message);
-    if (event.type === "writable-soon") {
-      this.canTakeOver = true;
+    if (event.type === "role") {
+      this.role = event.role;
+      this.took = event.role === "writer" ? event.reason : "";
       this.emit("access");
     }
+    if (event.type === "changed") this.refreshSoon();
+  }
+
+  /** Another tab saved something: what is listed is read again, once for all that comes at a time. */
+  private refreshSoon(): void {
+    clearTimeout(this.refreshing);
+    this.refreshing = window.setTimeout(() => void Promise.all([this.refreshLibrary(), this.refreshSessions()]).catch(() => undefined), 100);
   }
 
   private full(message: string, retry: () => void): void {

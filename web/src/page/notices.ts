@@ -6,6 +6,7 @@ import type { Notebook } from "./notebook";
 export interface NoticeActions {
   restart(): void;
   exportAll(): void;
+  makeRoom(): Promise<void>;
 }
 
 export class Notices {
@@ -17,21 +18,29 @@ export class Notices {
   }
 
   private draw(): void {
-    const { phase, readOnly, canTakeOver, quota } = this.notebook;
-    const state = JSON.stringify([phase.name, readOnly, canTakeOver, quota?.message]);
+    const { phase, readOnly, took, quota } = this.notebook;
+    const state = JSON.stringify([phase.name, readOnly, took, quota?.message]);
     if (state === this.drawn) return; // a redrawn alert would be read out again
     this.drawn = state;
-    const restart = button("Take over", this.actions.restart);
     fill(this.root,
-      phase.name === "ready" && readOnly && !canTakeOver && notice("info", "This tab reads only.", `${readOnly} You can ask here; adding, rating and deleting work there.`),
-      phase.name === "ready" && canTakeOver && notice("info", "The other tab closed.", "This tab can write now.", restart),
-      quota && notice("warn", "The disk is full.", "Your last changes are in this tab’s memory and not yet saved. Free some space and try again, or export everything to a file.",
+      phase.name === "ready" && readOnly && notice("info", "This tab reads only.", readOnly, button("Start again", this.actions.restart)),
+      phase.name === "ready" && took && notice("info", "This tab saves now.", `${sentence(took)} Nothing that was saved is lost.`),
+      quota && notice("warn", "The disk is full.", "What was saved before is safe; your last change is not saved yet. Make room here or on the device and try again, or export everything to a file.",
+        button("Make room", () => {
+          const { retry } = quota;
+          this.notebook.clearQuota();
+          void this.actions.makeRoom().then(retry);
+        }),
         button("Try again", () => {
           const { retry } = quota;
           this.notebook.clearQuota();
           retry();
         }), button("Export", this.actions.exportAll)));
   }
+}
+
+function sentence(text: string): string {
+  return `${text[0]!.toUpperCase()}${text.slice(1)}.`;
 }
 
 function notice(kind: IconName, title: string, text: string, ...actions: Child[]): HTMLElement {

@@ -191,6 +191,29 @@ export interface Stats {
   durable_ms: number | null;
 }
 
+/** What one collection takes, in bytes but for `rows` and `edges`. `bytes` is the sum. */
+export interface Share {
+  name: string;
+  bytes: number;
+  rows: number;
+  text: number;
+  words: number;
+  vectors: number;
+  index: number;
+  edges: number;
+}
+
+/** Where the database's bytes are; all of it adds up to `size`. */
+export interface StorageReport {
+  size: number;
+  collections: Share[];
+  edges: number;
+  caches: Record<string, number>;
+  other: Record<string, number>;
+  free: number;
+  structure: number;
+}
+
 /** A kernel for an operation at a shape class. `seconds` a run, the median of its samples; `excluded` says why it may not serve. */
 export interface KernelInfo {
   name: string;
@@ -227,9 +250,11 @@ export interface Kernels {
   operations: Operation[];
 }
 
+/** "writer": this tab saves for all; "follower": another tab saves what is done here; "reader": nothing can be saved here. */
+export type Role = "writer" | "follower" | "reader";
+
 export interface Started {
-  writable: boolean;
-  reason: string | null;
+  role: Role;
   version: string;
   space: unknown;
   timings: Record<string, number>;
@@ -244,13 +269,14 @@ export type ProtocolEvent =
   | { type: "piece"; text: string }
   | { type: "part"; bytes: Uint8Array<ArrayBuffer> }
   | { type: "lost"; reason: string }
-  | { type: "writable-soon" }
+  | { type: "role"; role: Role; reason: string }
+  | { type: "changed" }
   | { type: "unsaved"; message: string }
   | { type: "crashed"; kind: string; message: string };
 
-/** Whether it tells of the memory as a whole and not of one call: the writer's lock lost or free again, a full disk. */
+/** Whether it tells of the memory as a whole and not of one call: what other tabs did, a full disk. */
 export function isOfTheMemory(event: ProtocolEvent): boolean {
-  return event.type === "lost" || event.type === "writable-soon" || event.type === "unsaved";
+  return ["lost", "role", "changed", "unsaved"].includes(event.type);
 }
 
 type Nothing = Record<string, never>;
@@ -268,6 +294,8 @@ export interface Methods extends WitnessMethods {
   sessions: { params: Nothing; result: { sessions: SessionInfo[] } };
   session: { params: { id: string }; result: { turns: Turn[] } };
   stats: { params: Nothing; result: Stats };
+  storage: { params: Nothing; result: { report: StorageReport } };
+  make_room: { params: Nothing; result: { room: { embeddings: number; packs: number; before: number; after: number } } };
   kernels: { params: Nothing; result: { kernels: Kernels | null } };
   export: { params: Nothing; result: { name: string; bytes: ArrayBuffer } };
   import: { params: { bytes: ArrayBuffer }; result: { counts: Record<string, number> } };

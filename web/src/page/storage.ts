@@ -7,19 +7,20 @@ import { byId, element, fill, type Child } from "./element";
 import { bytes, count, fileDate, milliseconds, plural } from "./format";
 import { icon } from "./icons";
 import type { Notebook } from "./notebook";
-import type { Stats } from "./protocol";
+import type { Share, Stats, StorageReport } from "./protocol";
 import { toast } from "./toasts";
 
 export class StorageView {
   private readonly root = byId("view-storage");
   private readonly figures = element("div", { class: "storage-figures", "aria-live": "off" });
+  private readonly shares = element("div", {});
   private readonly backup = element("div", { class: "storage-actions" });
 
   constructor(private readonly notebook: Notebook) {
     fill(this.root, element("div", { class: "page-column" },
       element("header", { class: "page-head" }, element("h2", { class: "page-title" }, "Storage"),
         element("p", { class: "page-lede" }, "Everything lies in this browser, on this device, under this page’s address. Nobody else can read it over the network, and nobody can restore it for you.")),
-      this.figures, this.backup));
+      this.figures, this.shares, this.backup));
     notebook.on("access", () => this.drawActions());
     this.drawActions();
   }
@@ -30,6 +31,7 @@ export class StorageView {
       await this.notebook.whenReady();
       const [stats, estimate, persisted] = await Promise.all([this.notebook.call("stats", {}), navigator.storage?.estimate?.() ?? {}, navigator.storage?.persisted?.() ?? false]);
       this.draw(stats, estimate, persisted);
+      fill(this.shares, sharesCard((await this.notebook.call("storage", {})).report));
     } catch (error) {
       fill(this.figures, element("p", { class: "failure-message" }, icon("warn"), element("span", {}, `The figures could not be read: ${(error as Error).message}`)));
     }
@@ -79,6 +81,17 @@ export class StorageView {
     }, { accept: ".sqlite,.pyruvllm,.db,application/vnd.sqlite3", multiple: false });
   }
 
+  async makeRoom(): Promise<void> {
+    try {
+      const { room } = await this.notebook.call("make_room", {});
+      const gained = room.before - room.after;
+      toast(gained > 0 ? `${bytes(gained)} made free: ${plural(room.embeddings, "kept calculation")} let go, nothing of yours` : "There was nothing to let go of");
+      await this.load();
+    } catch (error) {
+      toast(`No room was made, everything is as it was: ${(error as Error).message}`, { tone: "problem" });
+    }
+  }
+
   private async persist(): Promise<void> {
     const granted = (await navigator.storage?.persist?.()) ?? false;
     toast(granted ? "The browser will keep this notebook until you delete it" : "The browser declined for now; it may agree once you use the page more, or bookmark or install it");
@@ -110,6 +123,7 @@ export class StorageView {
         ["Dropped", count(writeback.dropped)],
         ["Last save took", stats.durable_ms === null || stats.durable_ms === undefined ? "none yet" : milliseconds(stats.durable_ms)],
         ["Embedding space", spaceName(stats.space)],
+        ["Saved by", this.notebook.role === "follower" ? "the other open tab" : "this tab"],
       ]));
   }
 
@@ -121,9 +135,33 @@ export class StorageView {
     fill(this.backup,
       action("Export", "One SQLite file with every note, conversation and log entry.", button("Export", "plain", () => void this.exportAll(), false)),
       action("Import", "Puts an exported file in the place of what is here. You are asked first.", button("Import", "plain", () => this.restore(), true)),
+      action("Make room", "Lets go of what can be calculated again and gives free space back. Nothing you wrote is touched.", button("Make room", "plain", () => void this.makeRoom(), true)),
       action("Delete everything", "Removes the notebook from this device. You are asked first.", button("Delete", "plain danger-text", () => void this.erase(), true)),
-      blocked && element("p", { class: "quiet" }, `Importing and deleting work in the other tab. ${blocked}`));
+      blocked && element("p", { class: "quiet" }, blocked));
   }
+}
+
+const NAMES: Record<string, string> = { documents: "Notes and their passages", sessions: "Conversations", witness: "Witness log", policies: "Settings", patterns: "Patterns" };
+
+/** Where the bytes are, the largest first; the last line is the sum. */
+function sharesCard(report: StorageReport): HTMLElement {
+  const line = (name: string, size: number, detail = "") =>
+    element("div", { class: "figure-row" }, element("dt", {}, name, detail && element("span", { class: "share-detail" }, detail)), element("dd", {}, bytes(size)));
+  const parts = (share: Share) =>
+    [plural(share.rows, "record"), `text ${bytes(share.text)}`, `words ${bytes(share.words)}`, `vectors ${bytes(share.vectors)}`, share.index > 0 && `index ${bytes(share.index)}`, share.edges > 0 && plural(share.edges, "link")]
+      .filter(Boolean).join(" · ");
+  const caches = Object.values(report.caches).reduce((sum, size) => sum + size, 0);
+  const other = Object.values(report.other).reduce((sum, size) => sum + size, 0);
+  return element("section", { class: "card", "aria-labelledby": "shares-title" },
+    element("h3", { class: "small-title", id: "shares-title" }, "Where the space goes"),
+    element("dl", { class: "figures" },
+      ...report.collections.map((share) => line(NAMES[share.name] ?? share.name, share.bytes, parts(share))),
+      line("Links between them", report.edges),
+      line("Kept calculations", caches, "made again when they are let go"),
+      other > 0 && line("Everything else", other),
+      line("Order", report.structure, "keys, numbers, lookup tables and unused ends of pages"),
+      line("Free", report.free, "filled by what you add next"),
+      element("div", { class: "figure-row total" }, element("dt", {}, "All of it"), element("dd", {}, bytes(report.size)))));
 }
 
 function facts(title: string, rows: [string, string][]): HTMLElement {

@@ -43,11 +43,10 @@ async def start(emit, database):
     llm = await pyruvllm.open(database, progress=progress)
     ready = time.perf_counter()
     llm.memory.driver.on_lost(lambda reason: emit({"type": "lost", "reason": reason}))
-    llm.memory.driver.on_released(lambda: emit({"type": "writable-soon"}))
+    llm.on_role(lambda what, why: emit({"type": "changed"} if what == "refreshed" else {"type": "role", "role": what, "reason": why}))
     ends = [*list(laps.values())[1:], ready]
     return {
-        "writable": llm.writable,
-        "reason": "" if llm.writable else "Another tab has this memory open and writes to it.",
+        "role": llm.role,
         "version": pyruvllm.__version__,
         "space": llm.memory.embedder.space.key,
         "timings": {label: (end - at) * 1000 for (label, at), end in zip(laps.items(), ends, strict=True)}
@@ -189,6 +188,18 @@ async def stats(emit):
         "writeback": {"queued": len(queue), "written": queue.written, "dropped": queue.dropped},
         "durable_ms": llm.memory.driver.durable_ms,
     }
+
+
+@method
+async def storage(emit):
+    found = await llm.storage()
+    shares = [{"name": name, "bytes": share.bytes, **asdict(share)} for name, share in found.collections.items()]
+    return {"report": {**asdict(found), "collections": sorted(shares, key=lambda share: -share["bytes"])}}
+
+
+@method
+async def make_room(emit):
+    return {"room": asdict(await llm.make_room())}
 
 
 def counts():

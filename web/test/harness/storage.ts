@@ -12,13 +12,20 @@ const expected = (batch: string) => `printf('%.*c', ${BODY}, char(65 + ${batch} 
 
 const databases = new Map<string, Database>();
 const lost: string[] = [];
+const roles: [what: string, why: string, at: number][] = []; // what this tab was told, and when by the clock
 
 const storage = {
   async open(name: string): Promise<{ writable: boolean }> {
     const database = await openDatabase(name);
     databases.set(name, database);
     void database.lost.then((reason) => reason && lost.push(reason));
-    if (database.writable) database.run("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, batch INTEGER, touched INTEGER, body TEXT)");
+    database.follow((what, why) => roles.push([what, why, performance.timeOrigin + performance.now()]));
+    database.serve((call, request) => added(database, call, Number(request)));
+    if (database.writable) {
+      database.run("CREATE TABLE IF NOT EXISTS calls (id TEXT PRIMARY KEY, batch INTEGER)");
+      database.run("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, batch INTEGER, touched INTEGER, body TEXT)");
+      await database.flush();
+    }
     return { writable: database.writable };
   },
 
@@ -32,6 +39,33 @@ const storage = {
       await database.flush();
       console.log(`saved ${batch}`);
     }
+  },
+
+  /** Has batches saved by whichever tab writes, one after the other; each acknowledged one is reported as "saved <batch>". */
+  async ask(name: string, first: number, count = Infinity): Promise<number[]> {
+    const took: number[] = [];
+    for (let batch = first; batch < first + count; batch++) {
+      const start = performance.now();
+      await databases.get(name)!.call(`${first}-${batch}-${performance.timeOrigin}`, String(batch));
+      took.push(performance.now() - start);
+      console.log(`saved ${batch}`);
+    }
+    return took;
+  },
+  batches: (name: string) => new TextDecoder().decode(new PackedRows(databases.get(name)!.query("SELECT group_concat(batch) FROM (SELECT DISTINCT batch FROM rows)")).heap),
+  roles: () => roles,
+  takeOver: (name: string) => databases.get(name)!.takeOver(),
+  compact: (name: string) => databases.get(name)!.compact(),
+  forget: (name: string, below: number) => databases.get(name)!.run(`DELETE FROM rows WHERE batch < ${below}`),
+  exported: async (name: string) => toBase64(databases.get(name)!.export()),
+  async replace(name: string, image: string): Promise<void> {
+    const candidate = databases.get(name)!.candidate(Uint8Array.from(atob(image), (one) => one.charCodeAt(0)));
+    await databases.get(name)!.replace(candidate);
+    await candidate.close();
+  },
+  async execute(name: string, sql: string): Promise<void> {
+    databases.get(name)!.run(sql);
+    await databases.get(name)!.flush();
   },
 
   /** What is in the database: how many batches, how many rows are not as they were written, what SQLite says of the file. */
@@ -68,13 +102,31 @@ const storage = {
 
   flush: (name: string) => databases.get(name)!.flush(),
   close: (name: string) => databases.get(name)!.close(),
-  released: (name: string) => databases.get(name)!.released,
+  role: (name: string) => databases.get(name)!.role,
   remove: deleteDatabase,
   lost: () => lost,
   stored: async () => (await indexedDB.databases()).map(({ name }) => name),
 };
 export type Storage = typeof storage;
 Object.assign(globalThis, { storage });
+
+/** A batch at the request of another tab, once for each call. */
+async function added(database: Database, call: string, batch: number): Promise<string> {
+  if (!integer(database, `SELECT count(*) FROM calls WHERE id = '${call}'`)) {
+    database.run("BEGIN");
+    for (let row = 0; row < ROWS; row++) database.run(`INSERT INTO rows (batch, body) VALUES (${batch}, ${expected(String(batch))})`);
+    database.run(`INSERT INTO calls VALUES ('${call}', ${batch})`);
+    database.run("COMMIT");
+  }
+  await database.flush();
+  return "saved";
+}
+
+function toBase64(bytes: Uint8Array): string {
+  let text = "";
+  for (let start = 0; start < bytes.length; start += 8192) text += String.fromCharCode(...bytes.subarray(start, start + 8192));
+  return btoa(text);
+}
 
 function add(database: Database, batch: number, rows: number): void {
   database.run("BEGIN");

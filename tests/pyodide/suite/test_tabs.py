@@ -1,0 +1,214 @@
+"""One memory opened twice, as two tabs do: what the second is asked to write the first one writes, and it takes over."""
+
+import asyncio
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+import pyruvllm
+from pyruvllm.errors import ConfigError, DuplicateError, NotFoundError, ReadOnlyError
+from pyruvllm.memory.unified import UnifiedMemory
+from pyruvllm.storage import delete_database, open_driver
+from pyruvllm.types import Draft
+from tests.contracts.stores import WordEmbedder
+
+count = itertools.count()
+LEASE = "Signed the new lease for Quay Street 14. It runs for three years and ends on 31 January 2029."
+
+
+@pytest.fixture
+async def name():
+    name = f"tabs-{next(count)}"
+    yield name
+    await delete_database(name)
+
+
+@pytest.fixture
+async def open_tab(name):
+    opened = []
+
+    async def open_tab():
+        opened.append(await pyruvllm.open(name, embedder=WordEmbedder()))
+        return opened[-1]
+
+    yield open_tab
+    for llm in opened:
+        await llm.close()
+
+
+async def until(holds):
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def same(one, other):
+    """Whether two tabs hold the same in their indexes, and find the same."""
+    assert {c.name: len(c) for c in one.memory.collections()} == {c.name: len(c) for c in other.memory.collections()}
+    for collection in one.memory.collections():
+        other_index = other.memory.collection(collection.name).index
+        assert len(collection.index) == len(other_index)
+        vector = np.ones(768, np.float32) / np.sqrt(np.float32(768))
+        assert one.memory.nearest(collection.name, vector, 20, None) == other.memory.nearest(collection.name, vector, 20, None)
+    return True
+
+
+async def test_either_tab_remembers_asks_rates_and_forgets(open_tab):
+    first, second = await open_tab(), await open_tab()
+    assert (first.role, second.role, second.writable, second.memory.writable) == ("writer", "follower", True, False)
+    document = await second.remember(LEASE, title="Lease", metadata={"place": "quay"})
+    assert second.documents.get(document.id) == document == first.documents.get(document.id)
+    assert document.metadata == {"place": "quay"}
+    assert second.documents.text(document.id) == LEASE
+    answer = await second.ask("When does the lease end?", session="mine")
+    assert answer.recorded and answer.sources[0].title == "Lease"
+    await second.feedback(answer.id, 0.5)
+    for llm in (first, second):
+        [turn, reply] = llm.sessions.history("mine")
+        assert (turn.text, reply.text) == ("When does the lease end?", answer.text)
+        entry = llm.witness.get(answer.id)
+        assert (entry.quality_score, entry.session_id, entry.routing_decision) == (0.5, "mine", answer.routing)
+        assert llm.history("mine")[1][1] == answer
+    theirs = await first.ask("Where is Quay Street?", session="theirs")
+    await first.flush()
+    await until(lambda: second.witness.count() == 2)
+    assert second.witness.get(theirs.id).query == "Where is Quay Street?"
+    same(first, second)
+    removed = await second.forget(document=document.id)
+    assert (removed.documents, removed.passages) == (1, 1) and removed.searches
+    for llm in (first, second):
+        with pytest.raises(NotFoundError):
+            llm.documents.get(document.id)
+    same(first, second)
+
+
+async def test_errors_of_the_writer_arrive_as_they_are(open_tab):
+    first, second = await open_tab(), await open_tab()
+    with pytest.raises(NotFoundError, match="no document 'x'"):
+        await second.forget(document="x")
+    with pytest.raises(NotFoundError):
+        await second.feedback("x", 1.0)
+    with pytest.raises(ConfigError):
+        await second.forget()
+    await second.memory.add("notes", Draft("once", id="one"))
+    with pytest.raises(DuplicateError):
+        await second.memory.add("notes", Draft("twice", id="one"))
+    with pytest.raises(ReadOnlyError):
+        second.memory.put("notes", [Draft("not by this way")])
+    assert first.memory.count("notes") == 1
+
+
+async def test_records_are_added_changed_and_deleted_from_either_tab(open_tab):
+    first, second = await open_tab(), await open_tab()
+    [one, two] = await second.memory.add("notes", [Draft("the boat leaks", metadata={"n": 1}), "the shed is dry"])
+    assert (one.text, one.metadata, two.text) == ("the boat leaks", {"n": 1}, "the shed is dry")
+    assert np.array_equal(first.memory.vector(one.id), second.memory.vector(one.id))
+    await second.memory.update(one.id, text="the boat is repaired")
+    await first.memory.update(two.id, metadata={"n": 2})
+    await until(lambda: second.memory.get(two.id).metadata == {"n": 2})
+    assert [hit.id for hit in await second.memory.search("repaired", 1, collections="notes")] == [one.id]
+    same(first, second)
+    assert await second.memory.delete([one.id]) == 1
+    assert await second.memory.delete(collection="notes", where={"n": 2}) == 1
+    assert first.memory.count("notes") == second.memory.count("notes") == 0
+    same(first, second)
+
+
+async def test_a_text_that_both_remember_is_there_once(open_tab):
+    first, second = await open_tab(), await open_tab()
+    one, other = await asyncio.gather(first.remember(LEASE), second.remember(LEASE))
+    assert one.id == other.id
+    assert len(first.documents.list()) == len(second.documents.list()) == 1
+
+
+async def test_the_writer_closes_and_the_other_goes_on_writing(open_tab):
+    first, second, third = [await open_tab() for _ in range(3)]
+    changes = []
+    second.on_role(lambda what, why: changes.append(what))
+    await first.remember(LEASE, title="Lease")
+    asking = asyncio.gather(*(third.ask(f"When does lease {n} end?", session="many") for n in range(5)))
+    await first.close()
+    answers = await asking
+    await third.flush()
+    await until(lambda: second.memory.writable)
+    assert changes[-1] == "writer" and third.role == "follower"
+    assert {entry.request_id for entry in third.witness.list()} == {answer.id for answer in answers}
+    assert third.sessions.get("many").turn_count == 10
+    same(second, third)
+    await second.remember("The kettle is from 1931.", title="Kettle")
+    await until(lambda: len(third.documents.list()) == 2)
+    same(second, third)
+    await second.close()
+    await until(lambda: third.memory.writable)
+    await third.close()
+    again = await open_tab()
+    assert {document.title for document in again.documents.list()} == {"Lease", "Kettle"}
+
+
+async def test_what_was_done_is_not_done_again_under_the_same_id(open_tab):
+    first, second = await open_tab(), await open_tab()
+    await first.ask("Anything?", session="s")
+    await first.flush()
+    perform = first.memory.operations.perform
+    ask = json.dumps(["sessions.delete", {"of": "s"}])
+    done = json.loads(await perform("the-id", ask))
+    assert done["result"]["turns"] == 2
+    assert json.loads(await perform("the-id", ask)) == done
+    assert json.loads(await perform("another-id", ask))["kind"] == "NotFoundError"
+    await until(lambda: not second.sessions.list())
+    driver = second.memory.driver  # the tab that takes over knows it too
+    await driver.take_over()
+    assert json.loads(await second.memory.operations.perform("the-id", ask)) == done
+
+
+async def test_operations_keep_no_content(open_tab):
+    first, second = await open_tab(), await open_tab()
+    await second.remember(LEASE, title="Lease")
+    await second.ask("Zanzibar?")
+    await second.flush()
+    rows = first.memory.driver.query("SELECT id, result FROM operations")
+    assert len(rows) == 2 and not any("ease" in str(row) or "Zanzibar" in str(row) for row in rows)
+
+
+async def test_a_restore_in_the_second_tab_is_seen_by_the_first(open_tab):
+    first, second = await open_tab(), await open_tab()
+    await first.remember(LEASE, title="Lease")
+    image = await first.export()
+    kettle = await second.remember("The kettle is from 1931.", title="Kettle")
+    await second.restore(image)
+    assert second.role == "writer"
+    await until(lambda: first.role == "follower")
+    assert [document.title for document in second.documents.list()] == ["Lease"]
+    await until(lambda: [document.title for document in first.documents.list()] == ["Lease"])
+    same(first, second)
+    with pytest.raises(NotFoundError):
+        await first.forget(document=kettle.id)
+    await first.remember("The lamp hangs in the shed.", title="Lamp")
+    same(first, second)
+
+
+async def test_a_follower_takes_in_a_long_journal_or_begins_anew(name):
+    first = await UnifiedMemory.open(await open_driver(name), WordEmbedder())
+    first.join()
+    first.put("notes", [Draft(f"note {n}", vector=np.eye(1, 768, n, dtype=np.float32)[0]) for n in range(50)])
+    await first.flush()
+    second = await UnifiedMemory.open(await open_driver(name), WordEmbedder())
+    second.join()
+    for start in range(50, 400):  # more commits than the journal keeps
+        first.put("notes", [Draft(f"note {start}", vector=np.eye(1, 768, start, dtype=np.float32)[0])])
+    await first.flush()
+    await until(lambda: len(second.collection("notes")) == 400)
+    assert len(second.collection("notes").index) == 400
+    more = [Draft(f"more {n}", vector=np.eye(1, 768, n % 768, dtype=np.float32)[0]) for n in range(1500)]
+    first.put("notes", more)  # more than a row lists
+    first.remove([record.id for record in first.select("notes", limit=40)])
+    await first.flush()
+    await until(lambda: len(second.collection("notes")) == 1860)
+    await first.close()
+    await until(lambda: second.writable)
+    fingerprint = second.records.fingerprint("notes")
+    collection = second.collection("notes")
+    assert (collection.vectors, collection.checksum) == fingerprint
+    await second.close()

@@ -1,0 +1,250 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Database, openDatabase } from "../src/bridge/database";
+import { fresh, integer, row, text } from "./support";
+
+/** A tab that has told the others of itself. Calls add a row, once for each id: `done` counts how often they were really made. */
+async function tab(name: string): Promise<Database & { heard: string[] }> {
+  const database = (await openDatabase(name)) as Database & { heard: string[] };
+  database.heard = [];
+  if (database.writable) database.run("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, call TEXT UNIQUE, body BLOB)");
+  await database.flush();
+  database.follow((what) => database.heard.push(what));
+  database.serve(async (call, request) => {
+    const known = integer(database, `SELECT count(*) FROM t WHERE call = '${call}'`);
+    if (!known) database.run("INSERT INTO t (call, body) VALUES (?, ?)", row(call, new Uint8Array(3000)));
+    await database.flush();
+    return `${request} ${known ? "again" : "done"}`;
+  });
+  return database;
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; !holds(); i++) {
+    assert.ok(i < 500, "it did not happen within five seconds");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+const count = (database: Database) => integer(database, "SELECT count(*) FROM t");
+
+function fill(database: Database, rows: number, bytes = 3500): void {
+  database.run("BEGIN");
+  for (let i = 0; i < rows; i++) database.run("INSERT INTO t (body) VALUES (?)", row(new Uint8Array(bytes).fill(i)));
+  database.run("COMMIT");
+}
+
+async function sound(name: string, rows: number): Promise<void> {
+  const database = await openDatabase(name);
+  assert.equal(database.role, "writer");
+  assert.equal(count(database), rows);
+  assert.equal(text(database, "PRAGMA integrity_check"), "ok");
+  await database.close();
+}
+
+test("a second tab follows: it sees what the first saves, new tables too, and cannot write itself", async () => {
+  const name = fresh();
+  const [writer, follower] = [await tab(name), await tab(name)];
+  assert.deepEqual([writer.role, follower.role], ["writer", "follower"]);
+  fill(writer, 200);
+  assert.equal(count(follower), 0);
+  await writer.flush();
+  await until(() => count(follower) === 200);
+  writer.run("CREATE TABLE other (x)");
+  writer.run("INSERT INTO other VALUES (7)");
+  await writer.flush();
+  await until(() => integer(follower, "SELECT count(*) FROM sqlite_schema WHERE name = 'other'") === 1);
+  assert.equal(integer(follower, "SELECT x FROM other"), 7);
+  assert.throws(() => follower.run("DELETE FROM t"), { name: "ReadOnlyError" });
+  assert.ok(follower.heard.includes("refreshed"));
+  await follower.close();
+  await writer.close();
+});
+
+test("a tab that only reads keeps the moment at which it opened", async () => {
+  const name = fresh();
+  const writer = await tab(name);
+  const reader = await openDatabase(name, { readonly: true });
+  assert.equal(reader.role, "reader");
+  fill(writer, 3);
+  await writer.flush();
+  await reader.refresh();
+  assert.equal(count(reader), 0);
+  await assert.rejects(reader.call("a", "x"), { name: "ReadOnlyError" });
+  await reader.close();
+  await writer.close();
+});
+
+test("what a follower asks for is saved before it is answered, and then it can be read there", async () => {
+  const name = fresh();
+  const [writer, follower] = [await tab(name), await tab(name)];
+  assert.equal(await follower.call("one", "add"), "add done");
+  assert.equal(count(follower), 1);
+  const reader = await openDatabase(name, { readonly: true });
+  assert.equal(count(reader), 1);
+  await Promise.all([writer, follower].map((database) => database.close()));
+});
+
+test("the writer closes: who waited longest takes its place, and the third follows that one", async () => {
+  const name = fresh();
+  const [first, second, third] = [await tab(name), await tab(name), await tab(name)];
+  await first.close();
+  await until(() => second.role === "writer");
+  assert.equal(third.role, "follower");
+  assert.deepEqual(second.heard.at(-1), "writer");
+  second.run("INSERT INTO t (call) VALUES ('own')");
+  await second.flush();
+  assert.equal(await third.call("theirs", "add"), "add done");
+  assert.equal(count(third), 2);
+  await second.close();
+  await until(() => third.role === "writer");
+  await third.close();
+  await sound(name, 2);
+});
+
+test("a call that the writer died on is done once, by the next one", async () => {
+  const name = fresh();
+  const first = await openDatabase(name);
+  first.run("CREATE TABLE t (id INTEGER PRIMARY KEY, call TEXT UNIQUE, body BLOB)");
+  await first.flush();
+  let stuck!: () => void;
+  const reached = new Promise<void>((resolve) => (stuck = resolve));
+  first.follow(() => undefined);
+  first.serve(async (call) => {
+    if (call === "saved") {
+      first.run("INSERT INTO t (call) VALUES (?)", row(call));
+      await first.flush();
+    }
+    stuck();
+    return new Promise(() => undefined); // and no answer ever
+  });
+  const [second, third] = [await tab(name), await tab(name)];
+  const calls = [third.call("saved", "a"), third.call("lost", "b"), second.call("own", "c")];
+  await reached;
+  await first.close();
+  assert.deepEqual(await Promise.all(calls), ["a again", "b done", "c done"]);
+  assert.equal(second.role, "writer");
+  assert.equal(count(third), 3);
+  await second.close();
+  await until(() => third.role === "writer");
+  await third.close();
+  await sound(name, 3);
+});
+
+test("a follower that was left behind reads the extents that were folded meanwhile", async () => {
+  const name = fresh();
+  const writer = await tab(name);
+  fill(writer, 500);
+  await writer.flush();
+  const follower = await openDatabase(name); // not told anything yet: it looks when it is asked to
+  fill(writer, 300);
+  writer.run("DELETE FROM t WHERE id <= 400");
+  await writer.scrub();
+  fill(writer, 1);
+  await writer.flush();
+  await follower.refresh();
+  assert.equal(count(follower), 401);
+  assert.equal(text(follower, "PRAGMA integrity_check"), "ok");
+  await writer.close();
+  follower.follow(() => undefined);
+  await until(() => follower.writable);
+  fill(follower, 600);
+  await follower.scrub();
+  await follower.close();
+  await sound(name, 1001);
+});
+
+test("tabs take turns at writing, folding and dying, and the file stays in order", async () => {
+  const name = fresh();
+  let writer = await tab(name);
+  let rows = 0;
+  for (let round = 0; round < 6; round++) {
+    const next = await tab(name);
+    for (let batch = 0; batch < 3; batch++) {
+      fill(writer, 120);
+      rows += 120;
+      writer.run("UPDATE t SET body = ? WHERE id % 3 = 0", row(new Uint8Array(3500).fill(batch)));
+      await writer.flush();
+    }
+    if (round % 2) await writer.scrub();
+    assert.equal(await next.call(`call ${round}`, "x"), "x done");
+    rows++;
+    await writer.close();
+    await until(() => next.writable);
+    assert.equal(count(next), rows);
+    writer = next;
+  }
+  await writer.close();
+  await sound(name, rows);
+});
+
+test("a replacement is followed", async () => {
+  const source = await tab(fresh());
+  fill(source, 5);
+  const image = source.export();
+  await source.close();
+  const name = fresh();
+  const [writer, follower] = [await tab(name), await tab(name)];
+  fill(writer, 500);
+  await writer.flush();
+  await until(() => count(follower) === 500);
+  const candidate = writer.candidate(image);
+  await writer.replace(candidate);
+  await candidate.close();
+  await until(() => count(follower) === 5);
+  assert.equal(follower.size(), image.length);
+  await writer.close();
+  await until(() => follower.writable);
+  await follower.close();
+  await sound(name, 5);
+});
+
+test("a tab that asks for it becomes the writer, and the one before follows it", async () => {
+  const name = fresh();
+  const [first, second] = [await tab(name), await tab(name)];
+  first.run("INSERT INTO t (call) VALUES ('unsaved yet')");
+  await second.takeOver();
+  assert.deepEqual([first.role, second.role], ["follower", "writer"]);
+  assert.equal(count(second), 1);
+  assert.equal(await first.call("from the first", "x"), "x done");
+  assert.equal(count(first), 2);
+  await second.close();
+  await until(() => first.writable);
+  await first.close();
+  await sound(name, 2);
+});
+
+test("a writer whose lock is taken away while it commits loses nothing that it acknowledged", async () => {
+  const name = fresh();
+  const [first, second] = [await tab(name), await tab(name)];
+  let acknowledged = 0;
+  const writing = (async () => {
+    for (;;) {
+      fill(first, 1);
+      await first.flush();
+      acknowledged++;
+    }
+  })().catch((error) => error as Error);
+  await until(() => acknowledged > 5);
+  await second.takeOver();
+  assert.match((await writing).name, /FencedError|ReadOnlyError/);
+  assert.equal(count(second), acknowledged);
+  fill(second, 1);
+  await second.flush();
+  await until(() => count(first) === acknowledged + 1);
+  await Promise.all([first.close(), second.close()]);
+  await sound(name, acknowledged + 1);
+});
+
+test("a closed tab's calls end", async () => {
+  const name = fresh();
+  const first = await openDatabase(name);
+  first.run("CREATE TABLE t (x)");
+  await first.flush();
+  first.serve(() => new Promise(() => undefined));
+  const second = await tab(name);
+  const call = second.call("a", "b");
+  await second.close();
+  await assert.rejects(call, { name: "StorageError", message: /closed/ });
+  await first.close();
+});
