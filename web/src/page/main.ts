@@ -14,6 +14,7 @@ import { Notebook } from "./notebook";
 import { Notices } from "./notices";
 import type { DocumentInfo, SessionInfo, Source } from "./protocol";
 import { Rail } from "./rail";
+import type { CallError } from "./rpc";
 import { openReader } from "./reader";
 import { listenForShortcuts, openShortcuts } from "./shortcuts";
 import { sourcesLabel, SourcesPanel } from "./sources";
@@ -66,7 +67,8 @@ async function forgetDocument(document: DocumentInfo): Promise<void> {
   const agreed = await confirm({ title: "Forget this document?", text: `“${document.title}” and its ${plural(document.passages, "passage")} are deleted from this device. Answers that quote it are withdrawn.`, confirm: "Forget", danger: true });
   if (!agreed) return;
   try {
-    const { removed } = await notebook.call("forget", { document: document.id });
+    const removed = await forget({ document: document.id });
+    if (!removed) return;
     toast(`“${document.title}” is forgotten: ${forgotten(removed)}`);
     if (removed.answers && chat.session) await chat.open(chat.session); // it may show one of them
   } catch (error) {
@@ -79,7 +81,8 @@ async function forgetSession(session: SessionInfo): Promise<void> {
   const agreed = await confirm({ title: "Forget this conversation?", text: `“${session.title}”, ${plural(session.turn_count, "turn")} and the log entries of it are deleted from this device.`, confirm: "Forget", danger: true });
   if (!agreed) return;
   try {
-    const { removed } = await notebook.call("forget", { session: session.id });
+    const removed = await forget({ session: session.id });
+    if (!removed) return;
     toast(`The conversation is forgotten: ${forgotten(removed)}`);
     if (chat.session === session.id) location.hash = "#/";
   } catch (error) {
@@ -88,11 +91,22 @@ async function forgetSession(session: SessionInfo): Promise<void> {
   await notebook.refreshSessions().catch(() => undefined);
 }
 
+/** What went; null when something of it is on hold and the person left it so. */
+async function forget(what: { document: string } | { session: string }): Promise<Record<string, number> | null> {
+  try {
+    return (await notebook.call("forget", what)).removed;
+  } catch (error) {
+    if ((error as CallError).kind !== "HeldError") throw error;
+    const agreed = await confirm({ title: "Some of it is on hold", text: "An entry in the witness log that belongs to it was put on hold, so that it is kept. Nothing was removed so far. Forgetting it all the same ends the hold, and the log notes that.", confirm: "Forget all the same", danger: true });
+    return agreed ? (await notebook.call("forget", { ...what, despite_hold: true })).removed : null;
+  }
+}
+
 /** The report of a removal: what went, and that it was looked for. */
 function forgotten(removed: Record<string, number>): string {
-  const went = { passages: "passage", turns: "turn", answers: "quoting answer", witness: "log record", vectors: "vector", edges: "link" };
+  const went = { passages: "passage", turns: "turn", answers: "quoting answer", witness: "log record", archived: "archived record", learned: "lesson", vectors: "vector", edges: "link" };
   const parts = Object.entries(went).flatMap(([key, name]) => (removed[key] ? [plural(removed[key], name)] : []));
-  return `${parts.join(", ")} removed; ${plural(removed.searches ?? 0, "search", "searches")} for it found nothing`;
+  return `${parts.join(", ")} removed; ${removed.blended ? `${plural(removed.blended, "lesson")} made of more than this ${removed.blended === 1 ? "stays" : "stay"}; ` : ""}${plural(removed.searches ?? 0, "search", "searches")} for it found nothing`;
 }
 
 function showSourcesButton(view: AnswerView | null): void {

@@ -72,7 +72,8 @@ function latencies({ latency }: Figures): HTMLElement {
     element("table", { class: "percentiles" },
       element("thead", {}, element("tr", {}, element("th", { scope: "col" }, element("span", { class: "visually-hidden" }, "Step")),
         head("p50", "half of the requests took no longer"), head("p90", "90 of 100 took no longer"), head("p99", "99 of 100 took no longer"))),
-      element("tbody", {}, ...rows)));
+      element("tbody", {}, ...rows)),
+    element("p", { class: "quiet" }, "p90 is what 90 of 100 requests did not exceed."));
 }
 
 function models({ models: used, count: all, errors, rated }: Figures): HTMLElement {

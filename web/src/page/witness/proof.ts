@@ -57,7 +57,7 @@ export class Proof {
     };
     this.chip.hidden = false;
     this.chip.classList.toggle("bad", Boolean(broken));
-    fill(this.chip, icon(broken ? "warn" : "check"), broken ? "Not as it was recorded" : "Unbroken since it was begun");
+    fill(this.chip, icon(broken ? "warn" : "check"), broken ? "Not as it was recorded" : "Verified: unbroken");
     fill(this.state,
       broken ? failure(`Not as it was recorded. The first that does not fit is ${broken}.`)
         : element("p", { class: "kept" }, icon("check"), `Verified: ${plural(entries, "entry", "entries")}, unbroken`),

@@ -5,7 +5,7 @@ import { icon, type IconName } from "../icons";
 import type { FoundEntries, Question } from "../protocol";
 
 const QUESTIONS: Record<Question, { icon: IconName; title: string; text: string }> = {
-  low_quality: { icon: "poor", title: "What was rated poor?", text: "Ratings below 0.5" },
+  low_quality: { icon: "poor", title: "What was rated poorly?", text: "Ratings below 0.5" },
   similar_errors: { icon: "warn", title: "What failed like the last failure?", text: "The same error first" },
   latency_spikes: { icon: "spike", title: "What was slow in the last hour?", text: "Far slower than usual" },
 };
