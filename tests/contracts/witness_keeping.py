@@ -9,6 +9,7 @@ import pytest
 
 from pyruvllm.embed.space import Space
 from pyruvllm.errors import ArchiveError, ConfigError, HeldError, NotFoundError, StorageError
+from pyruvllm.memory.audit import retention
 from pyruvllm.memory.audit.retention import Cleared, Retention
 from pyruvllm.memory.forgetting import Forgetting
 from pyruvllm.memory.graph import Edge
@@ -69,6 +70,12 @@ class KeepingContract:
         assert await log.retain(Retention(max_entries=0)) == Cleared(removed=3, held=1)
         assert await log.release() == 1 and log.get("request-1").hold is None
         assert (await whole(log)).removed == {"expired": 8}
+
+    async def test_what_is_held_while_others_go_stays(self, open_memory):
+        log = await recorded(open_memory, 3)
+        await log.hold("case", ["request-1"])
+        assert await retention.remove(log, [number for (number,) in log.rows("w.number")], "expired", b"") == 2
+        assert ids(log.list()) == ["request-1"]
 
     async def test_holds_by_criteria_and_on_what_is_queued(self, open_memory):
         log = WitnessLog(await open_memory())

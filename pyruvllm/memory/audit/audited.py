@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ...errors import ConfigError
+from ..collection import check_space, check_vector
+from ..recall import Question, recall
 from . import archive, otlp, questions, retention
 from .aggregates import Summary, summarize
 from .archive import Archive, OpenArchive
@@ -77,8 +79,20 @@ class Audited:
     async def search(self, query: str | np.ndarray, k: int = 10, where: Where | None = None) -> list[WitnessEntry]:
         """Entries whose query is like this text or vector, best first. EmbeddingError."""
         self.settle()
-        hits = await self.memory.search(query, k, where=where, collections=(COLLECTION,))
-        return [self.get(hit.id) for hit in hits]
+        if not isinstance(query, str):
+            return self._nearest(None, query, k, where)
+        vector = (await self.memory.embedder.embed([query]))[0] if query.strip() else None
+        return self._nearest(query, vector, k, where)
+
+    def _nearest(self, text: str | None, vector: np.ndarray | None, k: int, where: Where | None) -> list[WitnessEntry]:
+        """By words and meaning, among what a filter holds for, which the typed columns find faster than the metadata."""
+        chosen = self.memory.collection(COLLECTION)
+        if vector is not None:
+            vector = check_vector(vector, self.memory.embedder.space.dimension, "the query's vector")
+            check_space(COLLECTION, chosen.space, self.memory.embedder.space)
+        allowed = np.sort(np.array([number for (number,) in self.rows("w.number", where)], np.int64)) if where else None
+        question = Question(text, vector, k, allowed, self.memory.unindexed())
+        return [self.get(hit.id) for hit in recall(self.memory.records, self.memory.graph, [chosen], question)]
 
     async def find(
         self, about: str | np.ndarray | None = None, *, like: str | None = None, limit: int = 50, offset: int = 0, **criteria: Any
@@ -91,8 +105,7 @@ class Audited:
             where = {"$and": [where, {"id": {"$ne": like}}]} if where else {"id": {"$ne": like}}
             entry = self.get(like)
             self.settle()
-            hits = self.memory.search_with(entry.query, entry.query_embedding, offset + limit, where=where, collections=(COLLECTION,))
-            entries = [self.get(hit.id) for hit in hits[offset:]]
+            entries = self._nearest(entry.query, entry.query_embedding, offset + limit, where)[offset:]
         elif about is not None and not (isinstance(about, str) and not about.strip()):
             entries = (await self.search(about, offset + limit, where))[offset:]
         else:

@@ -5,15 +5,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ...errors import ConfigError
+from ...types import Latency
 from ..filters import compile_filter
 
-MATCHING = "w.number IN (SELECT number FROM records WHERE collection = 'witness' AND {})"
-# A typed column says the same as the metadata and has an index: a filter's plain comparisons are put to both.
-INDEXED = {
-    **{name: name for name in ("session", "model", "quality", "timestamp", "hold")},
-    **{"user": "user_id", "error.kind": "error_kind", "latency.total_ms": "total_ms"},
+# Beside the metadata stand typed columns that say the same and have indexes: what a filter asks of these is asked there.
+TYPED: dict[str, tuple[str, type]] = {
+    **{name: (name, str) for name in ("session", "model", "hold")},
+    **{name: (name, float) for name in ("quality", "timestamp")},
+    **{"user": ("user_id", str), "error.kind": ("error_kind", str), "error": ("error_kind", dict)},
+    **{f"latency.{field.name}": (field.name, float) for field in fields(Latency)},
 }
 COMPARE = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+REST = "EXISTS (SELECT 1 FROM records WHERE number = w.number AND {})"
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,35 @@ class Criteria:
 
 def matching(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
     """A filter as a condition on ``witness AS w``. FilterError."""
-    if not where:
-        return "1", []
-    test, values = compile_filter(where)
-    tests, typed = [MATCHING.format(test)], []
-    for key, value in where.items():
-        comparisons = value.items() if isinstance(value, Mapping) else [("$eq", value)]
-        for operator, operand in comparisons if key in INDEXED else ():
-            sign = COMPARE.get(operator)
-            if sign and operand is not None and not isinstance(operand, bool):
-                tests.insert(0, f"w.{INDEXED[key]} {sign} ?")
-                typed.insert(0, operand)
-    return " AND ".join(tests), [*typed, *values]
+    compile_filter(where)  # says what is wrong with it
+    tests, values, rest = [], [], []
+    together = where or {}
+    for part in (together, *together.get("$and", ())):
+        for key, value in part.items():
+            if key == "$and" and part is together:
+                continue
+            for operator, operand in value.items() if isinstance(value, Mapping) else [("$eq", value)]:
+                test = _typed(key, operator, operand)
+                if test is None:
+                    rest.append({key: {operator: operand}} if isinstance(value, Mapping) and key[:1] != "$" else {key: value})
+                else:
+                    tests.append(test)
+                    values += [operand] if test.endswith("?") else []
+    if rest:
+        condition, more = compile_filter({"$and": rest})
+        tests.append(REST.format(condition))
+        values += more
+    return " AND ".join(tests) or "1", values
+
+
+def _typed(key: str, operator: str, operand: Any) -> str | None:
+    """The same asked of a column; None where a column cannot answer it."""
+    if key not in TYPED:
+        return None
+    column, kind = TYPED[key]
+    if operand is None and operator in ("$eq", "$ne"):
+        return f"w.{column} IS {'NOT ' if operator == '$ne' else ''}NULL"
+    number = isinstance(operand, (int, float)) and not isinstance(operand, bool)
+    if operator in COMPARE and (number if kind is float else isinstance(operand, str) and kind is str):
+        return f"w.{column} {COMPARE[operator]} ?"
+    return None

@@ -172,7 +172,7 @@ export interface Cleared {
 interface WitnessMethods {
   witness: { params: { limit: number; offset: number; criteria?: Criteria; about?: string; like?: string; question?: Question; archived: boolean }; result: FoundEntries };
   witness_summary: { params: { origin: number; criteria?: Criteria; archived: boolean }; result: Summary };
-  witness_verify: { params: { head?: string }; result: { entries: number; links: number; head: string; removed: Record<string, number>; broken: string | null } };
+  witness_verify: { params: { head?: string }; result: { entries: number; links: number; head: string; removed: Record<string, number>; adopted: number; broken: string | null } };
   witness_hold: { params: { id: string; reason?: string }; result: WitnessEntry };
   witness_keep: { params: { max_age_ms?: number; max_entries?: number }; result: Cleared };
   witness_export: { params: { format: "jsonl" | "otlp"; text: boolean; criteria?: Criteria; archived: boolean }; result: { name: string; bytes: ArrayBuffer } };

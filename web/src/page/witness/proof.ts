@@ -3,6 +3,7 @@ import { element, fill, type Child } from "../element";
 import { count, percent, plural } from "../format";
 import { icon } from "../icons";
 import type { Notebook } from "../notebook";
+import type { Methods } from "../protocol";
 import { toast } from "../toasts";
 
 const FEW = 2000; // entries that are checked without being asked to
@@ -49,7 +50,7 @@ export class Proof {
     }
   }
 
-  private draw({ entries, head, removed, broken }: { entries: number; head: string; removed: Record<string, number>; broken?: string | null }, noted?: string): void {
+  private draw({ entries, head, removed, adopted, broken }: Methods["witness_verify"]["result"], noted?: string): void {
     const gone = Object.entries(removed).map(([how, times]) => `${count(times)} ${REMOVED[how] ?? how}`);
     const copy = async () => {
       await navigator.clipboard.writeText(head);
@@ -62,6 +63,7 @@ export class Proof {
       broken ? failure(`Not as it was recorded. The first that does not fit is ${broken}.`)
         : element("p", { class: "kept" }, icon("check"), `Verified: ${plural(entries, "entry", "entries")}, unbroken`),
       !broken && noted && element("p", { class: "quiet" }, "The fingerprint that you noted is one of its links: nothing since then was cut off."),
+      adopted > 0 && element("p", { class: "quiet" }, `${plural(adopted, "entry is", "entries are")} from before the log was linked, and proven from then on.`),
       gone.length > 0 && element("p", { class: "quiet" }, `Removed on purpose: ${gone.join(", ")}.`),
       entries > 0 && element("p", { class: "fingerprint" }, element("span", { class: "quiet" }, "Fingerprint "), element("code", { class: "mono" }, `${head.slice(0, 16)}…`),
         element("button", { type: "button", class: "icon-button small", "aria-label": "Copy the fingerprint", onclick: () => void copy() }, icon("copy"))));
