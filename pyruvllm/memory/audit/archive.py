@@ -78,12 +78,15 @@ async def write(
     groups: Any = memory.driver.query(SESSIONS.format(test), values)
     id, now, chained = memory.clock.new_id(), memory.clock.now_ms(), log.chain.head()[0]
     done, total = 0, sum(count for *_, count in groups)
+    keys = [(os.urandom(8).hex(), os.urandom(KEY)) for _ in groups]
     try:
+        memory.driver.executemany(
+            "INSERT INTO witness_keys (id, archive, session, user_id, key) VALUES (?, ?, ?, ?, ?)",
+            [(key_id, id, session, user, key) for (session, user, _), (key_id, key) in zip(groups, keys, strict=True)],
+        )
         with opened(target) as put:
             writer = Writer(put, {"kind": "archive", "id": id, "made_at": now, "space": memory.embedder.space.key})
-            for session, user, _ in groups:
-                key_id, key = os.urandom(8).hex(), os.urandom(KEY)
-                _keep_key(log, key_id, id, session, user, key)
+            for (session, *_), (key_id, key) in zip(groups, keys, strict=True):
                 async for rows in _blocks(log, id, key_id, f"w.session = ? AND {test}", [session, *values]):
                     header = {"kind": "block", "key": key_id, "entries": len(rows)}
                     await writer.sealed(header, key, pack(rows))
@@ -115,12 +118,6 @@ async def _blocks(log: "Audited", archive: str, key: str, test: str, values: Seq
         yield rows
         last = rows[-1][0]
         await asyncio.sleep(0)
-
-
-def _keep_key(log: "Audited", id: str, archive: str, session: str, user: str | None, key: bytes) -> None:
-    log.memory.driver.execute(
-        "INSERT INTO witness_keys (id, archive, session, user_id, key) VALUES (?, ?, ?, ?, ?)", (id, archive, session, user, key)
-    )
 
 
 def _discard(log: "Audited", archive: str) -> None:
