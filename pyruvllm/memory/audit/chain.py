@@ -9,8 +9,8 @@ Each part of a digest is preceded by its length, so that no two contents are pac
 every other field of the entry. The salt, 16 random bytes, goes with the entry: what stays of one that was removed is a digest that tells
 nothing. An entry that is removed on purpose leaves a link that says so, its tombstone, and the chain stays whole.
 
-The chain by itself does not show that its newest links were cut off together with their entries. Whoever notes ``head`` elsewhere can
-have it looked for: that is what ``verify(head=...)`` is for.
+The chain by itself does not show that its newest links were cut off together with their entries, or that all of it was made anew by
+somebody who can write to the database. Whoever notes ``head`` elsewhere can have it looked for: that is what ``verify(head=...)`` is for.
 """
 
 import asyncio
@@ -159,6 +159,8 @@ class Chain:
                 "SELECT ordinal, number, event, happened_at, digest, hash FROM witness_chain WHERE ordinal > ? ORDER BY ordinal LIMIT ?",
                 [done, SLICE],
             )
+            if not rows:  # another database was put in the place of this one meanwhile
+                return Broken(f"link {done + 1} is missing from the chain", ordinal=done + 1)
             for ordinal, number, event, happened_at, content, hash in rows:
                 if ordinal != done + 1:
                     return Broken(f"link {done + 1} is missing from the chain", ordinal=done + 1)
