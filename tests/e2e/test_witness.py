@@ -51,7 +51,20 @@ def details(log: Locator, place: int) -> Locator:
     return log.locator(".log-more").nth(place)
 
 
-def test_each_question_is_one_click(page: Page, log: Locator):
+def test_the_log_is_asked_filtered_and_taken_along(page: Page, log: Locator):
+    the_questions(log)
+    the_filters(page, log)
+    the_exports(page, log)
+
+
+def test_the_log_is_verified_held_archived_and_limited(page: Page, log: Locator, tmp_path: Path):
+    the_proof(page, log)
+    a_hold_and_an_archive(page, log, tmp_path)
+    the_retention(page, log)
+
+
+def the_questions(log: Locator) -> None:
+    """Each is one click."""
     question(log, "rated poorly")
     expect(log).to_contain_text("Answers that were rated below 0.5")
     for place in range(rows(log).count()):
@@ -72,7 +85,8 @@ def test_each_question_is_one_click(page: Page, log: Locator):
     expect(log).to_contain_text("48 entries, newest first")
 
 
-def test_filters_go_together_and_the_figures_follow(page: Page, log: Locator):
+def the_filters(page: Page, log: Locator) -> None:
+    """They go together, and the figures follow."""
     log.get_by_label("Rating", exact=True).select_option("Good")
     expect(log).to_contain_text(re.compile(r"\d+ entries, newest first"))
     log.get_by_text("More filters").click()
@@ -99,7 +113,8 @@ def test_filters_go_together_and_the_figures_follow(page: Page, log: Locator):
     assert violations(page) == []
 
 
-def test_a_log_is_verified_and_its_fingerprint_compared(page: Page, log: Locator):
+def the_proof(page: Page, log: Locator) -> None:
+    """It is verified by itself, and a fingerprint can be compared."""
     proof = log.get_by_role("region", name="Is it as it was recorded?")
     expect(proof).to_contain_text("Verified: 48 entries, unbroken")
     expect(log.get_by_role("button", name="Verified: unbroken")).to_be_visible()
@@ -117,7 +132,8 @@ def test_a_log_is_verified_and_its_fingerprint_compared(page: Page, log: Locator
     expect(proof).to_contain_text("Not as it was recorded")
 
 
-def test_a_hold_an_archive_and_the_way_back(page: Page, log: Locator, tmp_path: Path):
+def a_hold_and_an_archive(page: Page, log: Locator, tmp_path: Path) -> None:
+    """And the way back from the archive."""
     details(log, 0).get_by_role("button", name="Put on hold").click()
     dialog = page.get_by_role("dialog", name="Put this entry on hold?")
     dialog.get_by_label("Who asked for it").fill("Case 12, Ms Oduya")
@@ -146,8 +162,11 @@ def test_a_hold_an_archive_and_the_way_back(page: Page, log: Locator, tmp_path: 
     expect(log).to_contain_text("1 entry, newest first")
 
 
-def test_exports_for_other_programs(page: Page, log: Locator):
+def the_exports(page: Page, log: Locator) -> None:
+    """What the filters show, for other programs."""
+    log.get_by_role("button", name="Show all").click()
     log.get_by_label("Rating", exact=True).select_option("Poor")
+    expect(rows(log).first).to_contain_text("0.20")
     poor = rows(log).count()
     with page.expect_download() as download:
         log.get_by_role("button", name="OpenTelemetry").click()
@@ -161,7 +180,8 @@ def test_exports_for_other_programs(page: Page, log: Locator):
     assert len(lines) == poor and all(line["gen_ai.retrieval.query.text"] for line in lines)
 
 
-def test_retention_is_set_and_kept(page: Page, log: Locator):
+def the_retention(page: Page, log: Locator) -> None:
+    """Set, and kept over a reload."""
     log.get_by_label("Keep entries").select_option("For 7 days")
     log.get_by_role("button", name="Apply").click()
     page.get_by_role("dialog").get_by_role("button", name="Apply").click()
