@@ -56,6 +56,7 @@ class KernelRegistry:
         self._asleep: dict[tuple, Place] = {}  # restored and not used since
         self._kernels: dict[tuple[str, str], Kernel] = {}
         self._verdicts: dict[tuple[str, str], selftest.Verdict] = {}
+        self._before: dict[tuple[str, str], selftest.Verdict] = {}  # found right in this engine at an earlier start
 
     @classmethod
     async def open(
@@ -204,6 +205,22 @@ class KernelRegistry:
             found.setdefault(place.operation.name, {})[place.label] = place.selector.state()
         return found
 
+    def tested(self) -> dict[str, Any]:
+        """Kernels that were found right, as JSON: seconds of their self-test and of their twin's."""
+        found: dict[str, Any] = {}
+        for (operation, name), verdict in {**self._before, **self._verdicts}.items():
+            if verdict.fault is None:
+                found.setdefault(operation, {})[name] = [verdict.seconds, verdict.twin_seconds]
+        return found
+
+    def retest(self, tested: Mapping[str, Any]) -> None:
+        """These were found right with the same pack in the same engine: a short self-test is enough for them. KernelError."""
+        try:
+            found = {(op, name): tuple(map(float, pair)) for op, each in tested.items() for name, pair in each.items()}
+            self._before = {key: selftest.Verdict(None, *pair) for key, pair in found.items() if min(pair) >= 0}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise KernelError(f"these are no self-tests of kernels: {error!r}") from None
+
     def restore(self, statistics: Mapping[str, Any]) -> None:
         """Takes up what was measured with the same pack in the same engine. Self-tests are made anew. KernelError: nothing changed."""
         places = {}
@@ -295,7 +312,7 @@ class KernelRegistry:
             except KernelError as error:
                 verdict = selftest.Verdict(str(error), float("inf"), float("inf"))
             else:
-                verdict = selftest.examine(kernel, twin, self._clock, self._seed)
+                verdict = selftest.examine(kernel, twin, self._clock, self._seed, self._before.get((operation, name)))
             self._verdicts[operation, name] = verdict
             if verdict.fault:
                 self._ban(operation, name, verdict.fault)

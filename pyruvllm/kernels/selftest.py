@@ -22,19 +22,28 @@ class Verdict:
     twin_seconds: float
 
 
-def examine(kernel: Kernel, twin: Kernel, clock: Clock, seed: int) -> Verdict:
-    """Never raises: a kernel that cannot be tried is not right."""
+def examine(kernel: Kernel, twin: Kernel, clock: Clock, seed: int, known: Verdict | None = None) -> Verdict:
+    """Never raises: a kernel that cannot be tried is not right. known: of the same kernel in the same engine, found right before: then a
+    small case is enough.
+    """
+    if known is not None:
+        fault = _fault(kernel, twin, seed, SIZES[0])
+        return known if fault is None else Verdict(fault, float("inf"), float("inf"))
     timed, timed_twin = _Timed(kernel, clock), _Timed(twin, clock)
     for size in SIZES:
         timed.least = timed_twin.least = float("inf")
         for number in range(seed, seed + ROUNDS):
-            try:
-                fault = cases.fault(timed, timed_twin, number, size)
-            except Exception as error:  # noqa: BLE001  whatever it is, it is the answer
-                fault = f"{type(error).__name__}: {error}"
-            if fault:
-                return Verdict(f"case {number} of size {size}: {fault}", float("inf"), float("inf"))
+            if fault := _fault(timed, timed_twin, number, size):
+                return Verdict(fault, float("inf"), float("inf"))
     return Verdict(None, timed.least, timed_twin.least)
+
+
+def _fault(kernel: Any, twin: Any, number: int, size: int) -> str | None:
+    try:
+        fault = cases.fault(kernel, twin, number, size)
+    except Exception as error:  # noqa: BLE001  whatever it is, it is the answer
+        fault = f"{type(error).__name__}: {error}"
+    return f"case {number} of size {size}: {fault}" if fault else None
 
 
 def self_test(pack: Any, clock: Clock | None = None, seed: int = 0) -> list[str]:

@@ -42,6 +42,10 @@ class Registry(Protocol):
 
     def restore(self, statistics: Mapping[str, Any]) -> None: ...
 
+    def tested(self) -> dict[str, Any]: ...
+
+    def retest(self, tested: Mapping[str, Any]) -> None: ...
+
 
 async def open_registry(driver: Driver, clock: Clock) -> KernelRegistry | None:
     """With the pack that is installed in this database, else the bundled one. Migrates the database.
@@ -75,6 +79,7 @@ class KernelStatistics:
         for entry in entries:
             try:
                 self.registry.restore(entry.parameters.get("statistics", {}))
+                self.registry.retest(entry.parameters.get("tested", {}))
             except KernelError as error:
                 log.warning("the latencies of kernels in policy %s are not used: %s", entry.id, error)
                 continue
@@ -94,6 +99,7 @@ class KernelStatistics:
             "engine": self.registry.engine,
             "version": self._version + 1,
             "statistics": self.registry.statistics(),
+            "tested": self.registry.tested(),
         }
         with memory.transaction():
             self.policies.put(PolicyEntry(TYPE, parameters, "instant_loop", confidence=1.0))

@@ -17,6 +17,9 @@ import numpy as np
 
 from ..errors import ConfigError
 
+GROUP = 128  # logits whose largest is looked at first
+FEW = 1024  # tokens that top-p and min-p mostly choose from
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -78,12 +81,18 @@ class Sampler:
             raise ConfigError(f"the largest of {values.size} logits is {top}: nothing can be chosen")
         if chosen.temperature == 0:
             return np.array([first]), np.ones(1)
-        ids = self._best(values, chosen.top_k)
+        ids = self._best(values, chosen.top_k or FEW)
         powers = np.exp((values[ids].astype(np.float64) - top) / chosen.temperature)
+        total = powers.sum()
+        if not chosen.top_k and values.size > FEW:
+            total = np.exp((values.astype(np.float64) - top) / chosen.temperature).sum()
+            if not (powers.sum() >= chosen.top_p * total and chosen.top_p < 1 or powers[-1] < chosen.min_p * powers[0]):
+                ids = self._best(values, 0)
+                powers = np.exp((values[ids].astype(np.float64) - top) / chosen.temperature)
         kept = powers > 0
         if chosen.top_p < 1:
             before_it = np.cumsum(powers) - powers
-            kept &= before_it < chosen.top_p * powers.sum()
+            kept &= before_it < chosen.top_p * total
         if chosen.min_p > 0:
             kept &= powers >= chosen.min_p * powers[0]
         return ids[kept], powers[kept] / powers[kept].sum()
@@ -117,8 +126,11 @@ class Sampler:
         """The k likeliest tokens, or all, the likeliest first; of equal ones the first."""
         if not k or k >= values.size:
             return np.argsort(-values, kind="stable")
-        least = np.partition(values, -k)[-k]
-        ids = np.flatnonzero(values >= least)
+        rows = values.size // GROUP
+        # of k groups the largest ones are at least as large as the k-th largest of all groups' largest ones
+        tops = values[: rows * GROUP].reshape(rows, GROUP).max(1) if rows > k else values
+        least = np.partition(tops, -k)[-k]
+        ids = np.flatnonzero(values >= least if least > -np.inf else values > least)
         return ids[np.argsort(-values[ids], kind="stable")][:k]
 
 

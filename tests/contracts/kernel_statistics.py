@@ -2,7 +2,10 @@
 
 import json
 
-from pyruvllm.errors import StorageError
+import pytest
+
+from pyruvllm.errors import KernelError, StorageError
+from pyruvllm.kernels import cases
 from pyruvllm.memory.kernels import OTHERS, TYPE, VERSIONS, KernelStatistics
 from pyruvllm.memory.policy import PolicyEntry, PolicyStore
 from tests.contracts.registry import RELAXED, SIMD, registry, work
@@ -30,6 +33,23 @@ class KernelStatisticsContract:
         assert KernelStatistics(PolicyStore(memory), second).load()
         assert json.dumps(second.statistics()) == measured
         assert second.best("dot", n=128, dim=3).name == SIMD
+
+    async def test_what_was_found_right_here_is_tested_shortly_at_the_next_start(self, open_memory, monkeypatch):
+        memory, first = await open_memory(), made()
+        work(first, 40)
+        assert set(first.tested()["dot"]) == {RELAXED, SIMD}
+        assert KernelStatistics(PolicyStore(memory), first).save()
+        second, tried = made(), []
+        assert KernelStatistics(PolicyStore(memory), second).load()
+        whole = cases.fault
+        monkeypatch.setattr(cases, "fault", lambda kernel, twin, number, size: tried.append(size) or whole(kernel, twin, number, size))
+        assert second.best("dot", n=128, dim=3).name == SIMD and set(tried) == {0} and len(tried) <= 2
+        third = made(wrong={RELAXED})
+        third.retest(first.tested())
+        work(third, 40)
+        assert third.best("dot", n=128, dim=3).name == SIMD and [each["kernel"] for each in third.status()["banned"]] == [RELAXED]
+        with pytest.raises(KernelError):
+            third.retest({"dot": {SIMD: "fast"}})
 
     async def test_closing_keeps_them_too(self, open_memory):
         memory = await open_memory()

@@ -7,6 +7,7 @@ sequence anew for every token.
 import numpy as np
 
 from pyruvllm.models.gguf import KINDS, GgufWriter, dequantize, read_head
+from pyruvllm.models.tokenizer.bytebpe import ALPHABET
 
 LAYERS = {"lfm2": (0, 2, 0, 2), "llama": (2, 2), "qwen2": (1, 1), "qwen3": (4, 4)}  # heads of keys and values; 0: a convolution
 
@@ -138,15 +139,37 @@ LFM2 = {  # hidden, feed-forward, heads, attention layers, layers
 }
 
 
+FIRST_BYTE = 8  # of ``syllables``: the token of the byte 0
+
+
+def syllables(count: int) -> dict:
+    """Metadata of a byte-level vocabulary of so many tokens: control tokens, bytes, and words of two to four letters that merge."""
+    control = ["<|pad|>", "<|startoftext|>", "<|endoftext|>", "<|x3|>", "<|x4|>", "<|x5|>", "<|im_start|>", "<|im_end|>"]
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    pairs = [(one, other) for one in ("Ġ", *letters) for other in letters]
+    joined = ["".join(pair) for pair in pairs]
+    merges = [*pairs, *((one, other) for one in joined for other in joined if not other.startswith("Ġ"))]
+    merges = merges[: count - len(control) - 256]
+    tokens = [*control, *ALPHABET, *("".join(pair) for pair in merges)]
+    own = {"model": "gpt2", "pre": "lfm2", "tokens": tokens, "merges": [" ".join(pair) for pair in merges]}
+    own |= {"token_type": np.array([3] * len(control) + [1] * (len(tokens) - len(control)), np.int32)}
+    own |= {"bos_token_id": 1, "eos_token_id": 7, "padding_token_id": 0, "add_bos_token": True}
+    return {f"tokenizer.ggml.{name}": value for name, value in own.items()}
+
+
 def lfm2_of_true_shape(size: str, kind: str, write, seed: int = 1) -> int:
-    """An LFM2 of the published shape with random blocks for weights, handed to ``write`` piece by piece; returns its bytes."""
+    """An LFM2 of the published shape with random blocks for weights, handed to ``write`` piece by piece; returns its bytes.
+
+    Its vocabulary is of the size and form of LFM2's, so that other runtimes open it too.
+    """
     hidden, feed_forward, heads, attention, layers = LFM2[size]
     random, vocabulary = np.random.default_rng(seed), 65536
     kv_heads = [8 if layer in attention else 0 for layer in range(layers)]
     metadata = {"general.architecture": "lfm2", "lfm2.block_count": layers, "lfm2.context_length": 32768, "lfm2.embedding_length": hidden}
     metadata |= {"lfm2.feed_forward_length": feed_forward, "lfm2.attention.head_count": heads, "lfm2.rope.freq_base": 1e6}
     metadata |= {"lfm2.attention.head_count_kv": np.array(kv_heads, np.int32), "lfm2.shortconv.l_cache": 3}
-    writer = GgufWriter({**metadata, "lfm2.attention.layer_norm_rms_epsilon": 1e-5})
+    metadata |= {"lfm2.vocab_size": vocabulary, "lfm2.attention.layer_norm_rms_epsilon": 1e-5, **syllables(vocabulary)}
+    writer = GgufWriter(metadata)
 
     def matrix(name, rows, cols, kind=kind):
         blocks = random.integers(0, 256, (rows * cols // KINDS[kind].values, KINDS[kind].bytes), dtype=np.uint8)

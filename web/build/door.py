@@ -44,6 +44,7 @@ def parse() -> argparse.Namespace:
     test.add_argument("suite", nargs="?", choices=suites.SUITES)
     bench = command("bench", bench_, "measure: all of tests/bench, or one by name; JSON in tests/bench/out")
     bench.add_argument("name", nargs="?")
+    command("fuzz", fuzz, "open hostile model files, guided by coverage: --seconds 600")
     command("wheel", lambda options: locked(environment.python, wheel), "build the wheel into dist/")
     command("kernels", lambda options: locked(kernels.kernels), "compile and sign the kernels into pyruvllm/kernels/packs")
     command("web", lambda options: locked(assemble.site), "build the page into web/dist")
@@ -52,7 +53,7 @@ def parse() -> argparse.Namespace:
     command("clean", clean, "remove all that was built; the downloads stay in the cache")
     options, rest = parser.parse_known_args()
     options.rest = rest
-    if rest and options.run not in (test_, bench_):
+    if rest and options.run not in (test_, bench_, fuzz):
         parser.error(f"unrecognised: {' '.join(rest)}")
     return options
 
@@ -109,6 +110,11 @@ def bench_(options: argparse.Namespace) -> int:
         command = [environment.PYTHON, "-m", f"tests.bench.{name}", *options.rest]
         code |= subprocess.run(command, cwd=ROOT, env=suites.surroundings()).returncode
     return code
+
+
+def fuzz(options: argparse.Namespace) -> int:
+    locked(environment.python, kernels.kernels)
+    return subprocess.run([environment.PYTHON, "-m", "tests.fuzz.gguf", *options.rest], cwd=ROOT, env=suites.surroundings()).returncode
 
 
 def relock() -> None:

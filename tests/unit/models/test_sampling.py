@@ -81,3 +81,23 @@ def test_nan_is_never_chosen_and_nothing_to_choose_is_said():
 def test_settings_that_cannot_be_are_refused(name, value):
     with pytest.raises(ConfigError, match=name):
         Sampling(**{name: value})
+
+
+@pytest.mark.parametrize("size", [300, 5200, 65536])
+def test_the_likeliest_of_many_are_those_of_a_sort(size):
+    random = np.random.default_rng(size)
+    for logits in (random.standard_normal(size).round(1), np.where(random.random(size) < 0.001, 1.0, -np.inf), np.zeros(size)):
+        logits = logits.astype(np.float32)
+        for k in (1, 40, 299):
+            expected = [id for id in np.argsort(-logits, kind="stable")[:k] if logits[id] > -np.inf]
+            assert Sampler._best(logits, k)[: len(expected)].tolist() == expected
+
+
+@pytest.mark.parametrize("limits", [{"top_p": 0.9}, {"top_p": 0.99999}, {"top_p": 1.0, "min_p": 0.01}], ids=str)
+@pytest.mark.parametrize("spread", [0.1, 1.0, 6.0])
+def test_without_top_k_all_of_many_count(limits, spread):
+    logits = (np.random.default_rng(1).standard_normal(5000) * spread).astype(np.float32)
+    ids, shares = Sampler(Sampling(1.0, 0, **limits)).distribution(logits)
+    all_ids, all_shares = Sampler(Sampling(1.0, 5000, **limits)).distribution(logits)
+    assert abs(len(ids) - len(all_ids)) <= 1 and np.allclose(shares[:100], all_shares[:100])
+    assert (ids[: len(all_ids)] == all_ids[: len(ids)]).all()
