@@ -12,7 +12,7 @@ from tests.generators.fileserver import FileServer, certified
 from tests.generators.scripted import scripted_model
 
 LEASE = "Signed the new lease for Quay Street 14. It runs for three years and ends on 31 January 2029."
-SCRIPT = ["The lease", " ends on 31", " January 2029", " [", "1, 9].", " It can be", " renewed once", "."]
+SCRIPT = ["The lease", " ends on 31", " January 2029", " [", "1, 9].", " It can be", " renewed once."]
 
 
 @pytest.fixture(scope="module")

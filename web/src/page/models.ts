@@ -121,7 +121,7 @@ export class ModelsView {
     fill(this.catalog, element("h3", { class: "section-title", id: "catalog-title" }, "Get a model"),
       element("p", { class: "quiet" }, offline
         ? "This device is offline: nothing can be downloaded now. A model file that you have can be opened below."
-        : "From their makers’ repositories at Hugging Face, which see the address of whoever downloads. What is needed is computed from each model’s shape, with room for a conversation of 4,096 tokens."),
+        : "From their makers’ repositories at Hugging Face, which see the address of whoever downloads. What is needed is computed from each model’s shape, with room for a conversation of 4,096 tokens. Where no sha256 is published, the one that a file first comes with is held to from then on."),
       element("ul", { class: "model-list" },
         built_in && row(built_in.title, [tag("Comes with this page")], element("p", { class: "quiet" }, `${bytes(built_in.size)}. ${built_in.licence}. Small, quick to load, and of few words.`),
           loaded?.id !== BUILT_IN && action("Load", `Load ${built_in.title}`, () => void this.jobs.load({ id: BUILT_IN }, built_in.title))),
@@ -132,7 +132,7 @@ export class ModelsView {
     const { verdict, why } = entry.fit;
     const marks = { fits: tag("Fits this device"), tight: tag("Tight"), "too large": element("span", { class: "tag bad" }, "Too large here") };
     return row(entry.title, [marks[verdict], here && tag("On this device")],
-      element("p", { class: "quiet" }, `${entry.maker}. ${bytes(entry.size)} to download, ${entry.quantization}. ${why} Licence: ${entry.licence}.${entry.pinned ? "" : " Its sha256 is not published: the one it first comes with is held to afterwards."}`),
+      element("p", { class: "quiet" }, `${entry.maker}. ${bytes(entry.size)} to download, ${entry.quantization}. ${why} Licence: ${entry.licence}. ${entry.pinned ? "Checked against its published sha256." : "Its sha256 is pinned at the first download."}`),
       here
         ? action("Load", `Load ${entry.title}`, () => void this.jobs.load({ id: entry.id }, entry.title))
         : action("Download", `Download ${entry.title}`, () => void this.jobs.download(entry.id, entry.title), offline || verdict === "too large"));
