@@ -56,7 +56,8 @@ class Question:
 class AnswerStream:
     """An answer on its way: an async iterator of pieces of text. Each can be iterated once.
 
-    ``sources`` is there from the first piece on, ``answer`` at the end. ``stop()`` ends what a model writes within one token: the answer
+    ``sources`` is there from the first piece on, ``answer`` at the end. Where a model writes, the first piece is empty: it comes before the
+    model reads what was found, which takes a while. ``stop()`` ends what a model writes within one token: the answer
     is then what was written so far. Leaving the iterator, or cancelling, ends it too, without an answer.
     """
 
@@ -158,6 +159,7 @@ class AnswerStream:
         if self._stopped:
             writing.stop()
         name, first = models.loaded.name if models.loaded else model.name, 0.0
+        yield ""
         try:
             async with aclosing(writing.__aiter__()) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:

@@ -87,6 +87,14 @@ class ModelShelf:
         """Whether a model of so many bytes has room in the place of the one that is loaded."""
         return catalog.fits(needed, self._host.device(), held=self.loaded.nbytes if self.loaded else 0)
 
+    async def keep(self, source: Any, name: str, progress: Stage | None = None) -> StoredModel:
+        """A copy on this device of a file of the user's: a path, or in the browser a File. See ``ModelStore.add``."""
+        file = self._host.file(source)
+        try:
+            return await (await self.store()).add(file, name, _told(progress, "Copying to this device"))
+        finally:
+            await file.close()
+
     async def download(self, id: str, *, restart: bool = False, progress: Stage | None = None) -> StoredModel:
         """A model of the catalogue, or the file at an address, kept on this device; see ``ModelStore.download``. NotFoundError."""
         tell = _told(progress, "Downloading")

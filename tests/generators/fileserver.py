@@ -1,9 +1,12 @@
 """A file server that behaves as it is told: with ranges or without, cutting off, slow, lying, for pages of other origins or not."""
 
 import http.server
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
 
 
 @dataclass
@@ -30,9 +33,11 @@ class FileServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.files: dict[str, Behaviour] = {}
         super().__init__(("127.0.0.1", 0), _Request)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
 
     @property
@@ -114,3 +119,22 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments) -> None:
         pass
+
+
+def certified(host: str, folder: Path) -> ssl.SSLContext:
+    """A certificate for that host that nobody vouches for, which a browser takes that is told to."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    start = datetime(2025, 1, 1)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=3650))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "server.pem").write_bytes(made.public_bytes(pem) + secret)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context

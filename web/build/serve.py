@@ -21,7 +21,7 @@ POLICY = "; ".join(
         "style-src 'self'",
         "img-src 'self'",
         "font-src 'self'",
-        "connect-src 'self'",
+        "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",  # where a person may download models from
         "worker-src 'self'",
         "manifest-src 'self'",
         "object-src 'none'",

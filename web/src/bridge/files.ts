@@ -24,8 +24,8 @@ export interface Files {
   sizes(): Promise<Record<string, number>>;
   open(name: string, write: boolean): Promise<OpenFile>;
   remove(name: string): Promise<void>;
-  note(name: string): Promise<Uint8Array | null>;
-  keep(name: string, data: Buffer | null): Promise<void>;
+  note(name: string): Promise<Uint8Array | undefined>; // null would not be None in Python
+  keep(name: string, data: Buffer | undefined): Promise<void>;
 }
 
 const FOLDER = "pyruvllm-models";
@@ -85,12 +85,11 @@ async function connect(): Promise<IDBDatabase> {
 class Notes {
   constructor(protected readonly database: IDBDatabase) {}
 
-  async note(name: string): Promise<Uint8Array | null> {
-    const found: Uint8Array | undefined = await settled(this.database.transaction("notes").objectStore("notes").get(name));
-    return found ?? null;
+  note(name: string): Promise<Uint8Array | undefined> {
+    return settled(this.database.transaction("notes").objectStore("notes").get(name));
   }
 
-  async keep(name: string, data: Buffer | null): Promise<void> {
+  async keep(name: string, data: Buffer | undefined): Promise<void> {
     const bytes = data && taken(data);
     const transaction = this.database.transaction("notes", "readwrite", { durability: "strict" });
     if (bytes) transaction.objectStore("notes").put(bytes, name);
@@ -247,6 +246,7 @@ class ChunkedFiles extends Notes implements Files {
 
 class ChunkedFile implements OpenFile {
   private tail = new Uint8Array(0); // of the last chunk, what there is of it
+  private unsaved = false; // the tail is not in the database as it is
   private release: (() => void) | undefined; // of the lock that keeps other tabs from writing it
 
   constructor(private readonly database: IDBDatabase, private readonly name: string, public size: number) {}
@@ -292,6 +292,7 @@ class ChunkedFile implements OpenFile {
     tail.set(bytes.subarray(at), this.tail.length);
     this.tail = tail;
     this.size += bytes.length;
+    this.unsaved = true;
     if (!full.length) return;
     try {
       await this.put(full);
@@ -302,12 +303,16 @@ class ChunkedFile implements OpenFile {
   }
 
   async flush(): Promise<void> {
-    await this.put([]);
+    if (this.unsaved) await this.put([]);
   }
 
   async close(): Promise<void> {
-    this.tail = new Uint8Array(0);
-    this.release?.();
+    try {
+      await this.flush();
+    } finally {
+      this.tail = new Uint8Array(0);
+      this.release?.();
+    }
   }
 
   /** Writes the chunks before the tail, the tail and the size in one transaction. */
@@ -319,9 +324,11 @@ class ChunkedFile implements OpenFile {
     if (this.tail.length) chunks.put(this.tail, [this.name, next]);
     transaction.objectStore("sizes").put(this.size, this.name);
     await done("writing a model file", transaction);
+    this.unsaved = false;
   }
 
   private async chunk(number: number): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.unsaved && number === Math.floor(this.size / CHUNK)) return this.tail;
     const found: Uint8Array<ArrayBuffer> | undefined = await settled(this.database.transaction("chunks").objectStore("chunks").get([this.name, number]));
     if (!found) throw new Failure("CorruptError", `a part of the model file ${this.name} is missing: delete it and download it again`);
     return found;

@@ -1,11 +1,11 @@
 // A file of the network, a part at a time, with what went wrong told apart as far as a browser lets a page see it.
 import { Failure } from "./failure";
 
-/** The answer to a request. `next` gives the bytes as they come, null at the end. */
+/** The answer to a request. `next` gives the bytes as they come, undefined at the end. */
 export interface Answer {
   status: number;
   headers: Record<string, string>;
-  next(): Promise<Uint8Array | null>;
+  next(): Promise<Uint8Array | undefined>;
   cancel(): void;
 }
 
@@ -37,7 +37,7 @@ export async function openRequest(address: string, headers: Record<string, strin
     async next() {
       try {
         const step = await reader?.read();
-        return step && !step.done ? step.value : null;
+        return step && !step.done ? step.value : undefined;
       } catch (error) {
         if (offline()) throw new Failure("OfflineError", `the network went away while ${url.href} came`, { cause: error });
         throw new Failure("TruncatedError", `${url.href} stopped in the middle: ${(error as Error).message}`, { cause: error });

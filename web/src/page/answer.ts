@@ -26,19 +26,23 @@ export class AnswerView {
   private readonly foot = element("div", { class: "answer-foot" });
   private readonly pace = new Pace((text) => this.show(text));
   private shown: string[] = [];
+  private writer: string | null = null; // the model that writes it
 
   constructor(readonly question: string, private readonly actions: AnswerActions) {
     this.prose.append(...[0, 1, 2].map(() => element("span", { class: "skeleton-line", "aria-hidden": "true" })));
     this.root.append(this.state, this.prose, this.chips, this.foot);
   }
 
-  /** The passages were found; the text is being put together. */
-  found(sources: Source[]): void {
+  /** The passages were found; the text is being put together, or written by a model. */
+  found(sources: Source[], model: string | null): void {
     this.sources = sources;
-    this.state.textContent = `Reading ${plural(sources.length, "passage")}`;
+    const passages = plural(sources.length, "passage");
+    this.state.textContent = model ? `${model} reads ${sources.length ? passages : "the question"}` : `Reading ${passages}`;
+    if (model) this.writer = model;
   }
 
   piece(text: string): void {
+    if (this.writer) this.state.textContent = `${this.writer} is writing`;
     this.pace.add(text);
   }
 
@@ -128,11 +132,14 @@ export class AnswerView {
       announce("Copied");
       setTimeout(() => copy.replaceChildren(icon("copy")), 1600);
     } }, icon("copy"));
-    const label = answer.kind === "extractive" ? "Extractive" : "No answer found";
-    const told = answer.kind === "extractive"
-      ? "Composed of sentences from your notes, quoted as you wrote them. No language model is loaded, so nothing here was generated."
-      : "No sentence in your notes came near enough to the question, so nothing is claimed.";
-    const { routing } = answer;
+    const { routing, generated } = answer;
+    const label = { generated: `Written by ${generated?.model ?? "a language model"}`, extractive: "Quoted from memory", none: "No answer found" }[answer.kind];
+    const told = {
+      generated: this.sources.length ? "A language model on this device wrote this from the passages beside it. It can be wrong: what it cites is there to compare." : "A language model on this device wrote this without any passage of your notes: it may know nothing of what you ask.",
+      extractive: "Composed of sentences from your notes, quoted as you wrote them. Nothing here was generated.",
+      none: "No sentence in your notes came near enough to the question, so nothing is claimed.",
+    }[answer.kind];
+    const notes = answer.notes ?? [];
     const details = element("details", { class: "made" },
       element("summary", { class: "made-summary" },
         element("span", { class: "made-label" }, label), latencyBar(answer.latency),
@@ -140,8 +147,12 @@ export class AnswerView {
         element("span", { class: "visually-hidden" }, ", how this answer was made"), icon("chevron")),
       element("div", { class: "made-body" },
         element("p", {}, told),
+        notes.length > 0 && element("ul", { class: "made-notes" }, ...notes.map((note) => element("li", {}, note))),
         element("div", { class: "made-columns" },
           latencyFigures(answer.latency),
+          generated && element("dl", { class: "figures" },
+            row("Model", generated.model), row("Read", plural(generated.prompt_tokens, "token")), row("Written", plural(generated.completion_tokens, "token")),
+            row("First word after", milliseconds(generated.first_token_ms)), row("Per second", generated.tokens_per_second ? `${generated.tokens_per_second.toFixed(1)} tokens` : "too short to tell")),
           element("dl", { class: "figures" },
             row("Router’s choice", routing.model), row("Policy", routing.policy), row("Confidence", percent(routing.confidence)),
             row("Context", plural(routing.context_size, "token")), row("Temperature, top-p", `${routing.temperature}, ${routing.top_p}`),

@@ -6,6 +6,7 @@ import { icon } from "./icons";
 import type { Notebook } from "./notebook";
 import type { Turn } from "./protocol";
 import type { CallError } from "./rpc";
+import { settings } from "./settings";
 import type { SourcesPanel } from "./sources";
 import { toast } from "./toasts";
 
@@ -28,12 +29,13 @@ export class Chat {
   private readonly box = byId<HTMLTextAreaElement>("question");
   private readonly send = byId<HTMLButtonElement>("send");
   private running: AbortController | null = null;
+  private writing = false; // a language model is at it
   private made = 0;
 
   constructor(private readonly notebook: Notebook, private readonly panel: SourcesPanel, private readonly welcome: HTMLElement, private readonly events: ChatEvents) {
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.running) return this.running.abort();
+      if (this.running) return this.stop();
       const text = this.box.value.trim();
       if (!text) return this.box.focus();
       this.setText("");
@@ -76,6 +78,12 @@ export class Chat {
     this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
+  /** What a model has written so far stays, and is kept; what is only looked up is given up. */
+  private stop(): void {
+    if (this.writing && this.session) void this.notebook.call("stop", { session: this.session }).catch(() => this.running?.abort());
+    else this.running?.abort();
+  }
+
   async ask(text: string): Promise<void> {
     if (this.running) return;
     const running = (this.running = new AbortController());
@@ -90,11 +98,14 @@ export class Chat {
     this.follow();
     try {
       await this.notebook.whenReady();
-      const answer = await this.notebook.call("ask", { text, session }, {
+      const answer = await this.notebook.call("ask", { text, session, settings: settings() }, {
         signal: running.signal,
         retry: () => void this.ask(text),
         event: (event) => {
-          if (event.type === "sources") view.found(event.sources);
+          if (event.type === "sources") {
+            this.writing = event.generating;
+            view.found(event.sources, event.generating ? (this.notebook.model?.name ?? "The model") : null);
+          }
           if (event.type === "piece") view.piece(event.text);
         },
       });
@@ -105,6 +116,7 @@ export class Chat {
       else view.fail(sentence((error as Error).message));
     } finally {
       this.running = null;
+      this.writing = false;
       this.busy(false);
     }
     if (this.notebook.ready) await this.notebook.refreshSessions().catch(() => undefined);

@@ -5,11 +5,13 @@ import { Chat } from "./chat";
 import { confirm } from "./dialogs";
 import { Drawer } from "./drawers";
 import { chooseFiles, takeDrops } from "./drops";
-import { byId } from "./element";
+import { byId, element, fill } from "./element";
 import { plural } from "./format";
 import { drawIcons, icon } from "./icons";
 import { Intake } from "./intake";
 import { KernelsView } from "./kernels";
+import { ModelJobs } from "./modeljobs";
+import { ModelsView } from "./models";
 import { Notebook } from "./notebook";
 import { Notices } from "./notices";
 import type { DocumentInfo, SessionInfo, Source } from "./protocol";
@@ -33,6 +35,8 @@ const evidence = new Drawer(byId("evidence"), byId("open-evidence"), byId("evide
 const storage = new StorageView(notebook);
 const log = new WitnessView(notebook);
 const kernels = new KernelsView(notebook);
+const jobs = new ModelJobs(notebook);
+const models = new ModelsView(notebook, jobs);
 const welcome = new Welcome(notebook, {
   samples: () => void intake.samples(),
   choose: () => chooseFiles((files) => void intake.files(files)),
@@ -123,7 +127,7 @@ function title(text: string): void {
 const NEW = "New conversation";
 
 /** The views beside the conversation, by their address. */
-const PAGES = { log: { name: "Witness log", view: log }, storage: { name: "Storage", view: storage }, kernels: { name: "Kernels", view: kernels } };
+const PAGES = { log: { name: "Witness log", view: log }, storage: { name: "Storage", view: storage }, models: { name: "Language model", view: models }, kernels: { name: "Kernels", view: kernels } };
 type Page = keyof typeof PAGES;
 
 const isPage = (where: string): where is Page => Object.hasOwn(PAGES, where);
@@ -209,6 +213,20 @@ notebook.on("phase", () => {
   if (!welcome.root.isConnected) byId("turns").append(welcome.root);
   if (byId("frame").dataset.view !== "chat") location.hash = "#/";
 });
+/** Says beside the question who answers. */
+function drawAnswering(): void {
+  const model = notebook.model;
+  const name = element("a", { href: "#/models" }, model ? model.name : "Language model");
+  fill(byId("composer-note"), ...(model
+    ? [name, " writes the answers from your notes, on this device. It can be wrong: look at the sources."]
+    : ["Answers are sentences quoted from your notes. No language model is loaded. ", name]));
+}
+
+notebook.on("model", drawAnswering);
+notebook.on("phase", () => {
+  drawAnswering();
+  if (notebook.ready) void jobs.restore().catch(() => undefined); // the page works without it
+});
 notebook.on("sessions", () => {
   const open = notebook.sessions.find((session) => session.id === chat.session);
   if (open && byId("frame").dataset.view === "chat") title(open.title || "Conversation");
@@ -228,7 +246,12 @@ byId("skip").addEventListener("click", (event) => {
   chat.focus();
 });
 addEventListener("hashchange", () => void follow());
-takeDrops((files) => void intake.files(files));
+takeDrops((files) => {
+  const model = files.find((file) => file.name.toLowerCase().endsWith(".gguf"));
+  const notes = files.filter((file) => !file.name.toLowerCase().endsWith(".gguf"));
+  if (model) models.open(model);
+  if (notes.length) void intake.files(notes);
+});
 listenForShortcuts({
   ask: () => {
     if (byId("frame").dataset.view !== "chat") location.hash = chat.session ? `#/c/${chat.session}` : "#/";
@@ -238,6 +261,7 @@ listenForShortcuts({
   add,
   log: () => (location.hash = "#/log"),
   storage: () => (location.hash = "#/storage"),
+  models: () => (location.hash = "#/models"),
   kernels: () => (location.hash = "#/kernels"),
   theme: changeTheme,
 });

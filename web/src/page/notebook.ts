@@ -1,5 +1,5 @@
 // What the page knows of the memory in the worker: whether it runs, whether it may write, what it holds.
-import type { DocumentInfo, Method, Methods, ProtocolEvent, Role, SessionInfo, Started } from "./protocol";
+import type { DocumentInfo, LoadedModel, Method, Methods, ProtocolEvent, Role, SessionInfo, Started } from "./protocol";
 import { CallError, Engine, type CallOptions } from "./rpc";
 import { missingFeatures } from "./support";
 
@@ -16,8 +16,8 @@ export type Phase =
   | { name: "unsupported"; missing: string[] }
   | { name: "failed"; kind: string; message: string };
 
-/** "phase": starting, ready, failed. "access": may write or not. "library", "sessions": what is held. "quota": the disk is full. */
-export type Change = "phase" | "access" | "library" | "sessions" | "quota";
+/** "phase": starting, ready, failed. "access": may write or not. "library", "sessions": what is held. "quota": the disk is full. "model": another one answers. */
+export type Change = "phase" | "access" | "library" | "sessions" | "quota" | "model";
 
 const DATABASE = "notebook";
 const QUESTIONS_KEY = "pyruvllm.questions";
@@ -27,6 +27,8 @@ export class Notebook {
   phase: Phase = { name: "starting", progress: null };
   documents: DocumentInfo[] = [];
   sessions: SessionInfo[] = [];
+  /** The language model that answers; null while answers are quoted. */
+  model: LoadedModel | null = null;
   /** Why nothing can be written now; null when writing works. */
   readOnly: string | null = null;
   /** Which tab saves, where there are several. Whatever is done here is saved either way. */
@@ -55,6 +57,7 @@ export class Notebook {
     this.engine?.close();
     this.engine = null;
     this.took = "";
+    this.model = null;
     this.set({ name: "starting", progress: null });
     const missing = await missingFeatures();
     if (missing.length) return this.set({ name: "unsupported", missing });
@@ -121,6 +124,11 @@ export class Notebook {
   async refreshSessions(): Promise<void> {
     this.sessions = (await this.call("sessions", {})).sessions;
     this.emit("sessions");
+  }
+
+  async refreshModel(): Promise<void> {
+    this.model = (await this.call("models", {})).loaded;
+    this.emit("model");
   }
 
   /** Questions that go with the sample notes. They belong to the samples, hold nothing of the user's, and are kept beside the theme. */

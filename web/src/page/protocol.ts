@@ -43,14 +43,28 @@ export interface Source {
   highlight: [number, number][];
 }
 
+/** Times in ms, the first token's from the question on. `finish`: "stop", "length", "context" or "cancelled". */
+export interface Generated {
+  model: string;
+  prompt_tokens: number;
+  completion_tokens: number;
+  first_token_ms: number;
+  tokens_per_second: number;
+  finish: string;
+}
+
 export interface Answer {
   id: string;
   text: string;
-  kind: "extractive" | "none";
+  kind: "generated" | "extractive" | "none";
   sources: Source[];
   latency: Latency;
   routing: Routing;
   recorded: boolean;
+  /** How a language model wrote it; null where it is quoted. */
+  generated: Generated | null;
+  /** In words, what is not as one would expect. */
+  notes: string[];
   /** How it was rated, in a conversation that is opened again. */
   quality?: number | null;
 }
@@ -104,6 +118,7 @@ export interface WitnessEntry {
   session: string;
   query: string;
   model: string;
+  generated: Generated | null;
   quality: number | null;
   latency: Latency;
   routing: Routing;
@@ -253,6 +268,62 @@ export interface Kernels {
 /** "writer": this tab saves for all; "follower": another tab saves what is done here; "reader": nothing can be saved here. */
 export type Role = "writer" | "follower" | "reader";
 
+/** The language model that answers. `last`: how it wrote its last answer. */
+export interface LoadedModel {
+  id: string;
+  name: string;
+  architecture: string;
+  nbytes: number;
+  context: number;
+  load_ms: number;
+  last: Generated | null;
+}
+
+/** A model file on this device. `done` of `size` bytes are here; `trust` says how its sha256 was known. */
+export interface KeptModel {
+  id: string;
+  name: string;
+  size: number;
+  done: number;
+  sha256: string | null;
+  trust: "known" | "first use" | "file";
+  url: string | null;
+  entry: string | null;
+  added_at: number;
+  complete: boolean;
+}
+
+export interface CatalogEntry {
+  id: string;
+  title: string;
+  maker: string;
+  url: string;
+  size: number;
+  quantization: string;
+  licence: string;
+  template: string;
+  pinned: boolean;
+  need: number;
+  fit: { verdict: "fits" | "tight" | "too large"; why: string };
+}
+
+export interface Models {
+  loaded: LoadedModel | null;
+  kernels: boolean;
+  built_in: { title: string; file: string; size: number; licence: string } | null;
+  store: { kind: "opfs" | "indexeddb" | "folder" | null; problem: string | null };
+  kept: KeptModel[];
+  catalog: CatalogEntry[];
+}
+
+/** How answers are written; what is missing is left to the router. */
+export interface Settings {
+  use_model: boolean;
+  temperature?: number;
+  top_p?: number;
+  max_tokens: number;
+}
+
 export interface Started {
   role: Role;
   version: string;
@@ -265,7 +336,7 @@ export type Stage = "python" | "packages" | "memory" | "model";
 
 export type ProtocolEvent =
   | { type: "progress"; label: string; done: number; total: number; stage?: Stage }
-  | { type: "sources"; sources: Source[] }
+  | { type: "sources"; sources: Source[]; generating: boolean }
   | { type: "piece"; text: string }
   | { type: "part"; bytes: Uint8Array<ArrayBuffer> }
   | { type: "lost"; reason: string }
@@ -288,7 +359,13 @@ export interface Methods extends WitnessMethods {
   documents: { params: Nothing; result: { documents: DocumentInfo[] } };
   document: { params: { id: string }; result: { document: DocumentInfo; text: string; passages: Passage[] } };
   forget: { params: ({ document: string } | { session: string }) & { despite_hold?: boolean }; result: { removed: Record<string, number> } };
-  ask: { params: { text: string; session: string }; result: Answer };
+  ask: { params: { text: string; session: string; settings: Settings }; result: Answer };
+  stop: { params: { session: string }; result: Nothing };
+  models: { params: Nothing; result: Models };
+  model_load: { params: { id?: string; file?: File; keep?: boolean; context?: number }; result: { loaded: LoadedModel } };
+  model_unload: { params: Nothing; result: { heap_bytes: number } };
+  model_download: { params: { id: string; restart?: boolean }; result: { kept: KeptModel } };
+  model_delete: { params: { id: string }; result: Nothing };
   flush: { params: Nothing; result: Nothing };
   feedback: { params: { id: string; quality: number }; result: Nothing };
   sessions: { params: Nothing; result: { sessions: SessionInfo[] } };

@@ -10,6 +10,7 @@ export interface ShortcutActions {
   add(): void;
   log(): void;
   storage(): void;
+  models(): void;
   kernels(): void;
   theme(): void;
 }
@@ -20,6 +21,7 @@ const LIST: [string, string, keyof ShortcutActions | null][] = [
   ["a", "Add notes", "add"],
   ["l", "Witness log", "log"],
   ["s", "Storage", "storage"],
+  ["m", "Language model", "models"],
   ["k", "Kernels", "kernels"],
   ["t", "Change theme", "theme"],
   ["?", "This list", null],

@@ -39,10 +39,11 @@ export class SourcesPanel {
         cards.set(source.number, made);
         return made;
       })));
+    const written = view.answer?.kind === "generated";
     fill(this.body,
       element("p", { class: "evidence-question" }, view.question),
-      list(cited, "Quoted in the answer"),
-      list(rest, cited.length ? "Also found" : "Found, but not near enough"),
+      list(cited, written ? "Cited in the answer" : "Quoted in the answer"),
+      list(rest, cited.length || written ? "Also found" : "Found, but not near enough"),
       view.sources.length === 0 && element("p", { class: "evidence-empty" }, "No passage was found for this question."));
     const chosen = number === null ? undefined : cards.get(number);
     if (chosen) {

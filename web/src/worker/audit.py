@@ -42,6 +42,7 @@ def shown(entry):
         "session": entry.session_id,
         "query": entry.query,
         "model": entry.model_used,
+        "generated": asdict(entry.generated) if entry.generated else None,
         "quality": entry.quality_score,
         "latency": asdict(entry.latency),
         "routing": asdict(entry.routing_decision),

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import pyruvllm
 from pyruvllm import host
+from pyruvllm.config import GenerationConfig
 from pyruvllm.errors import QuotaError, RuvLLMError, StorageError
 from pyruvllm.storage import delete_database
 
@@ -122,14 +123,23 @@ async def forget(emit, document=None, session=None, despite_hold=False):
     return {"removed": asdict(await llm.forget(document=document, session=session, despite_hold=despite_hold))}
 
 
+asking = {}  # answers on their way, by session
+
+
 @method
-async def ask(emit, text, session=None):
-    stream, told = llm.stream(text, session=session), False
-    async for piece in stream:
-        if not told:
-            emit({"type": "sources", "sources": [asdict(source) for source in stream.sources]})
-            told = True
-        emit({"type": "piece", "text": piece})
+async def ask(emit, text, session=None, settings=None):
+    """settings: fields of a GenerationConfig, for an answer that a model writes."""
+    stream, told = llm.stream(text, session=session, generation=GenerationConfig(**settings) if settings else None), False
+    asking[session] = stream
+    try:
+        async for piece in stream:
+            if not told:
+                emit({"type": "sources", "sources": [asdict(source) for source in stream.sources], "generating": stream.generating})
+                told = True
+            if piece:
+                emit({"type": "piece", "text": piece})
+    finally:
+        del asking[session]
     answer = asdict(stream.answer)
     try:
         await llm.flush()  # what is shown as finished is there after a reload
@@ -138,6 +148,14 @@ async def ask(emit, text, session=None):
     except StorageError:
         answer["recorded"] = False
     return answer
+
+
+@method
+async def stop(emit, session):
+    """Ends the answer that a model writes there: it stays as far as it is."""
+    if session in asking:
+        asking[session].stop()
+    return {}
 
 
 @method

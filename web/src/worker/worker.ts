@@ -4,6 +4,7 @@ import { isOfTheMemory, type Method, type ProtocolEvent, type Reply, type Reques
 import audit from "./audit.py";
 import calls from "./calls.py";
 import { countDownloads } from "./downloads";
+import models from "./models.py";
 import service from "./service.py";
 
 declare const self: DedicatedWorkerGlobalScope;
@@ -95,6 +96,7 @@ async function boot(progress: (stage: Stage, label: string, done: number, total:
     if (missing.length) throw failure("PackageError", `${missing.join(" and ")} could not be loaded. ${problems.join(" ")}`);
     python.runPython(service, { filename: "service.py" });
     python.runPython(audit, { filename: "audit.py" });
+    python.runPython(models, { filename: "models.py" });
     python.runPython(calls, { filename: "calls.py" });
     return { launch: python.globals.get("launch"), cancel: python.globals.get("cancel") };
   } finally {
@@ -145,12 +147,12 @@ function plain(value: unknown): unknown {
   return typeof (value as Proxy)?.toJs === "function" ? (value as Proxy).toJs(PLAIN) : value;
 }
 
-/** What Python expects: array buffers as byte arrays, and undefined for null, which Pyodide would not turn into None. */
+/** What Python expects: array buffers as byte arrays, files as they are, and undefined for null, which Pyodide would not turn into None. */
 function forPython(value: unknown): unknown {
   if (value === null) return undefined;
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
   if (Array.isArray(value)) return value.map(forPython);
-  if (typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+  if (typeof value !== "object" || ArrayBuffer.isView(value) || value instanceof Blob) return value;
   return Object.fromEntries(Object.entries(value as object).map(([key, inner]) => [key, forPython(inner)]));
 }
 

@@ -40,11 +40,14 @@ function rating(quality: number | null): Child {
 }
 
 function details(entry: WitnessEntry, actions: EntryActions): HTMLElement {
-  const { routing } = entry;
+  const { routing, generated } = entry;
   const fact = (label: string, value: string) => element("div", { class: "figure-row" }, element("dt", {}, label), element("dd", {}, value));
   const button = (label: string, run: () => void) => element("button", { type: "button", class: "button plain", onclick: run }, label);
   return element("div", { class: "log-details" },
     element("section", {}, element("h3", { class: "small-title" }, "Time"), latencyFigures(entry.latency)),
+    generated && element("section", {}, element("h3", { class: "small-title" }, "Written by a model"),
+      element("dl", { class: "figures" }, fact("Model", generated.model), fact("Read", plural(generated.prompt_tokens, "token")), fact("Written", plural(generated.completion_tokens, "token")),
+        fact("First word after", milliseconds(generated.first_token_ms)), fact("Per second", generated.tokens_per_second.toFixed(1)), fact("Ended", generated.finish))),
     element("section", {}, element("h3", { class: "small-title" }, "Routing"),
       element("dl", { class: "figures" }, fact("Model", routing.model), fact("Policy", routing.policy), fact("Confidence", percent(routing.confidence)), fact("Context", plural(routing.context_size, "token")),
         fact("Temperature", String(routing.temperature)), fact("Top-p", String(routing.top_p)))),

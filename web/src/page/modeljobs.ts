@@ -1,0 +1,127 @@
+// Loading and downloading models: one at a time, with how far it is, a way to stop it, and what went wrong.
+import { announce } from "./announce";
+import type { Notebook } from "./notebook";
+import type { CallError, CallOptions } from "./rpc";
+import { toast } from "./toasts";
+
+export const BUILT_IN = "built-in";
+const LAST_KEY = "pyruvllm.model";
+
+export interface Job {
+  kind: "load" | "download";
+  title: string;
+  label: string;
+  done: number;
+  total: number;
+  failed: CallError | null;
+}
+
+type Source = { id: string } | { file: File; keep: boolean };
+
+export class ModelJobs {
+  job: Job | null = null;
+  private stopper = new AbortController();
+  private repeat: (restart: boolean) => void = () => undefined;
+  private readonly listeners = new Set<() => void>();
+
+  constructor(private readonly notebook: Notebook) {}
+
+  on(listener: () => void): void {
+    this.listeners.add(listener);
+  }
+
+  async load(source: Source, name: string): Promise<void> {
+    await this.run("load", `Loading ${name}`, () => void this.load(source, name), async (options) => {
+      const { loaded } = await this.notebook.call("model_load", source, options);
+      remember("id" in source || source.keep ? loaded.id : null);
+      toast(`${loaded.name} is loaded and answers from now on`);
+    });
+    await this.notebook.refreshModel();
+  }
+
+  async download(id: string, name: string, restart = false): Promise<void> {
+    let stored = "";
+    await this.run("download", `Downloading ${name}`, (anew) => void this.download(id, name, anew), async (options) => {
+      stored = (await this.notebook.call("model_download", { id, restart }, options)).kept.id;
+    });
+    if (stored) await this.load({ id: stored }, name);
+    else await this.notebook.refreshModel();
+  }
+
+  async unload(): Promise<void> {
+    await this.notebook.call("model_unload", {});
+    remember(null);
+    await this.notebook.refreshModel();
+  }
+
+  /** The model that was in use when the page was last open, where it still lies here. */
+  async restore(): Promise<void> {
+    const last = remembered();
+    if (!last || this.job) return;
+    const { kept, built_in } = await this.notebook.call("models", {});
+    const found = kept.find((model) => model.id === last && model.complete);
+    if (found) await this.load({ id: found.id }, found.name);
+    else if (last === BUILT_IN && built_in) await this.load({ id: BUILT_IN }, built_in.title);
+  }
+
+  /** A download is paused by it: what came stays. */
+  stop(): void {
+    this.stopper.abort();
+  }
+
+  /** After a failure: from where it stands, or anew where that cannot be. */
+  again(): void {
+    const kind = this.job?.failed?.kind;
+    this.dismiss();
+    this.repeat(kind === "ChangedError" || kind === "RangeError");
+  }
+
+  dismiss(): void {
+    this.set(null);
+  }
+
+  private async run(kind: Job["kind"], title: string, repeat: (restart: boolean) => void, work: (options: CallOptions) => Promise<void>): Promise<void> {
+    if (this.job && !this.job.failed) return toast(`${this.job.title} is not done yet`, { tone: "problem" });
+    this.stopper = new AbortController();
+    this.repeat = repeat;
+    this.set({ kind, title, label: "Starting", done: 0, total: 0, failed: null });
+    announce(title);
+    try {
+      await this.notebook.whenReady();
+      await work({ signal: this.stopper.signal, event: (event) => {
+        if (event.type === "progress" && this.job) this.set({ ...this.job, label: event.label, done: event.done, total: event.total });
+      } });
+      this.set(null);
+    } catch (error) {
+      const failure = error as CallError;
+      if (failure.kind === "Cancelled") {
+        this.set(null);
+        toast(kind === "download" ? "Paused. What came is kept, and it goes on from there" : "Stopped: no model was loaded");
+      } else if (this.job) {
+        this.set({ ...this.job, failed: failure });
+      }
+    }
+  }
+
+  private set(job: Job | null): void {
+    this.job = job;
+    for (const listener of this.listeners) listener();
+  }
+}
+
+function remembered(): string | null {
+  try {
+    return localStorage.getItem(LAST_KEY);
+  } catch {
+    return null;
+  }
+}
+
+function remember(id: string | null): void {
+  try {
+    if (id === null) localStorage.removeItem(LAST_KEY);
+    else localStorage.setItem(LAST_KEY, id);
+  } catch {
+    // the next visit begins without a model
+  }
+}
