@@ -83,7 +83,7 @@ class LanguageModel(Dialogue):
             cache = KvCache(form_of(self.shape), caching.pool_for(kernels, self.clock), kernels, caching.setting)
         cache.identity = _identity(parts)
         self.runner = Runner(self.shape, parts, kernels, room, cache=cache)
-        self.caches = SessionCaches(cache, caching.driver, caching.sessions, clock=self.clock)
+        self.caches = SessionCaches(cache, caching.driver, caching.sessions, caching.policies, clock=self.clock)
         self._own = self.runner.sequence
         self.runner.prepare()
         self._joined()
