@@ -50,6 +50,7 @@ class Caching:
     sessions: SessionIndex | None = None
     policies: PolicyStore | None = None
     setting: Setting | None = None
+    limit: int = COLD  # bytes of rows
 
     def pool_for(self, kernels: KernelRegistry, clock: Clock) -> Pool:
         if self.pool is None:
@@ -183,6 +184,14 @@ class SessionCaches:
         if self.driver is not None and self.driver.writable:
             self.driver.execute("DELETE FROM kv_sessions WHERE session = ?", (id,))
         self._refer(id, None)
+
+    def clear(self) -> None:
+        """All are gone, in memory and in the database: what was said in them is to be forgotten."""
+        for id in list(self._live):
+            self._release(id)
+        self.cache.store.forget()
+        if self.driver is not None and self.driver.writable:
+            self.driver.execute("DELETE FROM kv_sessions")
 
     def note(self, id: str) -> None:
         """Writes where it is into its session's ``kv_cache_ref``."""
