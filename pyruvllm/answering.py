@@ -154,7 +154,7 @@ class AnswerStream:
         answer = min(config.max_tokens, room // 2)
         asked, before = self.question, self._history(config.history)
         grounding = ground(model, asked.text, self._hits, before, room - answer, asked.instructions)
-        writing = self._writing = Writing(model, grounding, self._hits, config, self._routing, room)
+        writing = self._writing = Writing(model, grounding, self._hits, config, self._routing, room, asked.session)
         models.began(writing)
         if self._stopped:
             writing.stop()

@@ -126,6 +126,14 @@ class GenerationConfig:
 
 
 @dataclass(frozen=True)
+class CacheConfig:
+    """Keys and values of conversations. budget: bytes at most, on a device that has the room; cold: bytes of rows in the database."""
+
+    budget: int = 256 << 20
+    cold: int = 256 << 20
+
+
+@dataclass(frozen=True)
 class Config:
     chunk: ChunkConfig = field(default_factory=ChunkConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
@@ -134,5 +142,6 @@ class Config:
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     clock: Clock = field(default_factory=Clock)
     lock_after_minutes: float | None = None  # without a request, of a sealed memory; None: it locks when told to

@@ -9,6 +9,8 @@ from typing import Any
 
 from . import host
 from .answering import AnswerStream, Question
+from .cache import Caching
+from .cache.budget import allowed
 from .config import Config, GenerationConfig
 from .embed import open_embedder
 from .embed.embedder import Embedder
@@ -139,7 +141,7 @@ class RuvLLM(Lockable):
         self._reopen = reopen
         self._listeners: list[Callable[[str, str], None]] = []
         self._attach(memory, kernels)
-        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock)
+        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, self._caching)
 
     def _attach(self, memory: UnifiedMemory, kernels: KernelRegistry | None) -> None:
         self.memory, self.kernels = memory, kernels
@@ -166,6 +168,13 @@ class RuvLLM(Lockable):
     def _told(self, what: str, why: str) -> None:
         for listener in self._listeners:
             listener(what, why)
+
+    def _caching(self, one: int) -> Caching:
+        """Where a model keeps conversations, of which one may take so many bytes: as many as the device has room for, one at least."""
+        device = host.current().device()
+        room = allowed(min(self.config.cache.budget, 8 * one), device.memory, device.heap, heap=device.limit)
+        budget = max(room, one + one // 4 + (4 << 20))
+        return Caching(None, budget, self.memory.driver, self.sessions, self.policies, limit=self.config.cache.cold)
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
         """An entry for each pack of kernels that is not used, once for each reason."""
@@ -265,7 +274,9 @@ class RuvLLM(Lockable):
         """
         of = {"document": document, "session": session, "user": user, "despite_hold": despite_hold}
         await self.requests.flush()
-        return Forgotten(**await self.memory.operations.run("forget", **of))
+        forgotten = Forgotten(**await self.memory.operations.run("forget", **of))
+        await self.models.forget()
+        return forgotten
 
     async def _forget(self, **of: Any) -> dict[str, int]:
         await self.witness.flush()

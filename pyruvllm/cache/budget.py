@@ -12,7 +12,6 @@ SHARE = 0.25  # of the device's memory for the pool
 ALL = 0.5  # of it for all that this interpreter holds
 LEAST = 16 << 20  # bytes, however short memory is
 PRESSURE = {"nominal": 1.0, "fair": 0.75, "serious": 0.5, "critical": 0.25}
-HEAP = 4 << 30  # bytes that WebAssembly's 32 bits can address
 
 
 def allowed(wanted: int, device: int | None, others: int | None, pressure: str = "nominal", heap: int | None = None) -> int:
@@ -35,10 +34,9 @@ class Follower:
 
     def look(self, pressure: str = "nominal") -> int:
         """Sets the budget by how things are now; the budget. It is what it was where what must stay is more."""
-        held = self.host.memory_bytes()
-        others = None if held is None else max(held - self.pool.region.touched, 0)
-        heap = HEAP if self.host.name == "browser" else None
-        budget = allowed(self.wanted, self.host.device_bytes(), others, pressure, heap)
+        device = self.host.device()
+        others = None if device.heap is None else max(device.heap - self.pool.region.touched, 0)
+        budget = allowed(self.wanted, device.memory, others, pressure, device.limit)
         if budget != self.pool.budget:
             try:
                 self.pool.resize(budget)

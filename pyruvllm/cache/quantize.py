@@ -44,21 +44,20 @@ def decide(parameters: Mapping[str, Any], *, importance: float = 0.5, pressure: 
     """The setting for a session by the parameters of the quantization policy in force.
 
     importance: of the session, 0 ... 1; pressure: how full the pool is, 0 ... 1. The policy's ``precision`` is the least that is
-    allowed and its ``quality_weight`` what is wanted: 8 bits by default; float16 for those that matter most while there is room; fewer
-    bits where the pool is nearly full, first for those that matter least.
+    allowed and its ``quality_weight`` what is wanted. 8 bits unless there is a reason: float16 for what matters most while there is
+    room, fewer bits in a full pool for what matters little. ConfigError.
     """
     least = PRECISIONS.get(str(parameters.get("precision", "q8")))
     if least is None:
         raise ConfigError(f"precision is {parameters['precision']!r}; one of {', '.join(PRECISIONS)} would be right")
     wanted = (float(parameters.get("quality_weight", 0.5)) + importance) / 2
+    kind = "q8"
     if wanted >= 0.9 and pressure < 0.5:
         kind = "f16"
-    elif pressure < 0.8 or wanted >= 0.6:
-        kind = "q8"
-    elif pressure < 0.9 or wanted >= 0.4:
-        kind = "q8q4"
-    else:
+    elif wanted < 0.25 and pressure >= 0.9:
         kind = "q4"
+    elif wanted < 0.4 and pressure >= 0.8:
+        kind = "q8q4"
     order = list(KINDS)
     kind = order[min(order.index(kind), order.index(least))]
     layers = tuple(parameters["layer_range"]) if "layer_range" in parameters else None

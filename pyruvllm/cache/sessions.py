@@ -15,20 +15,21 @@ A hot one becomes warm, and a warm one cold, when the pool needs the room (pool.
 import json
 import logging
 from collections.abc import Sequence as Many
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..config import Clock
-from ..errors import ConfigError, MismatchError, NotFoundError, PoolFullError
+from ..errors import CacheError, ConfigError, MismatchError, NotFoundError, PoolFullError
 from ..kernels.registry import KernelRegistry
+from ..memory.policy import PolicyStore
 from ..memory.session import CacheQuantization, KvCacheRef, SessionIndex
 from ..storage.driver import Driver
 from .layout import PAGE
 from .pool import Pool
-from .quantize import Setting
+from .quantize import Setting, decide
 from .two_tier import KvCache, Sequence
 
 VERSION = 1  # of what is inside a page
@@ -39,15 +40,17 @@ log = logging.getLogger("pyruvllm")
 
 @dataclass
 class Caching:
-    """What a model keeps conversations in. pool: with what else draws on it, made by need with that budget; driver and sessions: as
-    ``SessionCaches`` has them; setting: how exactly keys and values are kept.
+    """What a model keeps conversations in. pool: with what else draws on it, made by need with that budget; driver, sessions and
+    policies: as ``SessionCaches`` has them; setting: how exactly keys and values are kept, where no policy says.
     """
 
     pool: Pool | None = None
     budget: int = 256 << 20  # bytes
     driver: Driver | None = None
     sessions: SessionIndex | None = None
+    policies: PolicyStore | None = None
     setting: Setting | None = None
+    limit: int = COLD  # bytes of rows
 
     def pool_for(self, kernels: KernelRegistry, clock: Clock) -> Pool:
         if self.pool is None:
@@ -66,7 +69,7 @@ class Resumed:
 
 class SessionCaches:
     """driver: for the cold ones; without one, or where it cannot write, what the pool evicts is gone. sessions: whose ``kv_cache_ref``
-    is kept up to date. limit: bytes of rows.
+    is kept up to date. policies: whose quantization policy decides how exactly each is kept. limit: bytes of rows.
     """
 
     def __init__(
@@ -74,11 +77,12 @@ class SessionCaches:
         cache: KvCache,
         driver: Driver | None = None,
         sessions: SessionIndex | None = None,
+        policies: PolicyStore | None = None,
         *,
         clock: Clock | None = None,
         limit: int = COLD,
     ) -> None:
-        self.cache, self.driver, self.sessions, self.limit = cache, driver, sessions, limit
+        self.cache, self.driver, self.sessions, self.policies, self.limit = cache, driver, sessions, policies, limit
         self.clock = clock or Clock()
         self.hits = {"hot": 0, "warm": 0, "cold": 0, "gone": 0}
         self._live: dict[str, Sequence] = {}
@@ -115,6 +119,7 @@ class SessionCaches:
         if sequence is None:
             sequence, tier = self._thawed(id, identity, priority), "cold"
         if sequence is None:
+            setting = setting or self._decided(priority)
             sequence, tier = self.cache.open(tokens, setting, name=id, priority=priority, identity=identity), "gone"
         if id not in self._live:
             self._adopt(id, sequence)
@@ -142,6 +147,30 @@ class SessionCaches:
         self._refer(id, "warm")
         return did
 
+    def reconsider(self) -> int:
+        """Keeps every live one as exactly as the policy in force says by now; how many were changed. Nothing is computed anew.
+
+        What has no room to be converted in stays as it is.
+        """
+        changed = 0
+        for sequence in list(self._live.values()):
+            setting = self._decided(sequence.holding.priority)
+            if setting is None or setting == sequence.setting or sequence.released:
+                continue
+            try:
+                self.cache.change(sequence, setting)
+                changed += 1
+            except CacheError as error:
+                log.warning("the cache of %r stays as it is: %s", sequence.holding.name, error)
+        return changed
+
+    def _decided(self, importance: float) -> Setting | None:
+        if self.policies is None:
+            return None
+        pool, form = self.cache.pool, self.cache.form
+        setting = decide(self.policies.latest("quantization").parameters, importance=importance, pressure=pool.used / pool.budget)
+        return replace(setting, rotate=False) if form.dim & (form.dim - 1) else setting
+
     def freeze(self, id: str) -> None:
         """To cold. NotFoundError; what the database raises, and then it stays live."""
         if id not in self._live:
@@ -155,6 +184,14 @@ class SessionCaches:
         if self.driver is not None and self.driver.writable:
             self.driver.execute("DELETE FROM kv_sessions WHERE session = ?", (id,))
         self._refer(id, None)
+
+    def clear(self) -> None:
+        """All are gone, in memory and in the database: what was said in them is to be forgotten."""
+        for id in list(self._live):
+            self._release(id)
+        self.cache.store.forget()
+        if self.driver is not None and self.driver.writable:
+            self.driver.execute("DELETE FROM kv_sessions")
 
     def note(self, id: str) -> None:
         """Writes where it is into its session's ``kv_cache_ref``."""

@@ -188,6 +188,7 @@ class Forgetting:
             driver.execute(f"DELETE FROM documents WHERE id {LISTED}", [json.dumps(traces.documents)])
             embeddings = driver.query("SELECT count(*) FROM embeddings")
             clear(driver)
+            driver.execute("DELETE FROM kv_sessions")  # keys and values of what was said, which any conversation may have taken up
             removed = Forgotten(
                 documents=len(traces.documents),
                 passages=len(traces.passages),

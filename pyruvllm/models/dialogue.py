@@ -133,10 +133,14 @@ class Dialogue:
         """The model at work on a text of its own, to guess for another; None where that cannot be."""
         return None
 
+    def forget(self) -> None:
+        """Lets go of all that it has of what was said."""
+        self.runner.reset()
+
     def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
-        """Puts the runner where a conversation stands. ConfigError for one with a name, or an adapter, where there are none."""
-        if session is not None or adapter is not None:
-            raise ConfigError(f"the model {self.name!r} has no conversations apart and no adapters: models from GGUF files have")
+        """Puts the runner where a conversation stands; here all share one. ConfigError for an adapter, of which there are none."""
+        if adapter is not None:
+            raise ConfigError(f"the model {self.name!r} has no adapters: models from GGUF files have")
 
     def _joined(self) -> None:
         self._constraints: dict[str, Constraint] = {}

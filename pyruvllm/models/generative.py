@@ -1,8 +1,8 @@
 """An answer that a language model writes from numbered passages: the twin of ``extractive``, in words that are nobody's.
 
-    writing = Writing(model, grounding, hits, sampling, max_tokens=400)
-    async for piece in writing: ...
-    writing.text, writing.quotes, writing.notes
+writing = Writing(model, grounding, hits, sampling, max_tokens=400)
+async for piece in writing: ...
+writing.text, writing.quotes, writing.notes
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -26,7 +26,14 @@ class Writing:
     """An async iterator of pieces of text, once. ``stop()`` ends it within a token, as does leaving it."""
 
     def __init__(
-        self, model: LanguageModel, grounding: Grounding, hits: Sequence[Hit], config: GenerationConfig, routing: RoutingDecision, room: int
+        self,
+        model: LanguageModel,
+        grounding: Grounding,
+        hits: Sequence[Hit],
+        config: GenerationConfig,
+        routing: RoutingDecision,
+        room: int,
+        session: str | None = None,
     ) -> None:
         self.text = ""
         self.finish: str | None = None
@@ -34,7 +41,8 @@ class Writing:
         self._marks = MarkReader(grounding.passages)
         self._stopped = False
         most = min(config.max_tokens, room - len(grounding.ids))
-        self.generation: Generation = model.generate(grounding.ids, sampling(config, routing), max_tokens=most, stop=config.stop)
+        how = sampling(config, routing)
+        self.generation: Generation = model.generate(grounding.ids, how, max_tokens=most, stop=config.stop, session=session)
         self._cut = most < config.max_tokens
 
     def stop(self) -> None:

@@ -83,7 +83,7 @@ class LanguageModel(Dialogue):
             cache = KvCache(form_of(self.shape), caching.pool_for(kernels, self.clock), kernels, caching.setting)
         cache.identity = _identity(parts)
         self.runner = Runner(self.shape, parts, kernels, room, cache=cache)
-        self.caches = SessionCaches(cache, caching.driver, caching.sessions, clock=self.clock)
+        self.caches = SessionCaches(cache, caching.driver, caching.sessions, caching.policies, clock=self.clock, limit=caching.limit)
         self._own = self.runner.sequence
         self.runner.prepare()
         self._joined()
@@ -91,6 +91,16 @@ class LanguageModel(Dialogue):
     def scheduler(self, together: int = 8) -> Scheduler:
         """Answers many conversations at once."""
         return Scheduler(self.runner, self.tokenizer, self.caches, together=together, clock=self.clock)
+
+    def forget(self) -> None:
+        """Lets go of all that it has of conversations."""
+        self._own_again()
+        self.caches.clear()
+
+    def _own_again(self, adapter: str | None = None) -> None:
+        self.runner.cache.release(self._own)
+        self._own = self.runner.begin(adapter=adapter)
+        self.runner.use(self._own)
 
     @property
     def adapters(self) -> Adapters:
@@ -102,8 +112,7 @@ class LanguageModel(Dialogue):
             self.runner.use(self.caches.open(session, ids, identity=identity).sequence)
             return
         if self._own.identity != identity:
-            self.runner.cache.release(self._own)
-            self._own = self.runner.begin(adapter=adapter)
+            self._own_again(adapter)
         self.runner.use(self._own)
 
     def drafting(self) -> Runner:

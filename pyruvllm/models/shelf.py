@@ -1,8 +1,8 @@
 """Which language models there are for a memory, and the one that is loaded: from the catalogue, from what is kept here, from a file.
 
-    await llm.models.load("lfm2-350m")             # downloaded and kept, unless it is there
-    await llm.models.load(Path("model.gguf"))
-    llm.models.loaded, await llm.models.unload()
+await llm.models.load("lfm2-350m")             # downloaded and kept, unless it is there
+await llm.models.load(Path("model.gguf"))
+llm.models.loaded, await llm.models.unload()
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..cache import Caching
 from ..config import Clock
 from ..errors import HostError, ModelError, NotFoundError
 from ..host import Host
@@ -57,12 +58,21 @@ class BuiltIn:
 
 
 class ModelShelf:
-    """One model at a time is loaded, and writes one answer at a time; what else is asked waits its turn."""
+    """One model at a time is loaded, and writes one answer at a time; what else is asked waits its turn.
 
-    def __init__(self, kernels: Callable[[], KernelRegistry | None], host: Host, clock: Clock) -> None:
+    caching: gives where conversations are kept, for a model of which one takes that many bytes; without it there is room for one.
+    """
+
+    def __init__(
+        self,
+        kernels: Callable[[], KernelRegistry | None],
+        host: Host,
+        clock: Clock,
+        caching: Callable[[int], Caching] | None = None,
+    ) -> None:
         self.model: LanguageModel | None = None
         self.loaded: Loaded | None = None
-        self._kernels, self._host, self._clock = kernels, host, clock
+        self._kernels, self._host, self._clock, self._caching = kernels, host, clock, caching
         self._turn = asyncio.Lock()
         self._writing: Writing | None = None
         self._store: ModelStore | None = None
@@ -126,8 +136,9 @@ class ModelShelf:
             async with self._turn:
                 try:
                     self.model = await LanguageModel.load(
-                        file, kernels, context=context, clock=self._clock, progress=_told(progress, "Loading into memory")
-                    )
+                        file, kernels, context=context, clock=self._clock, progress=_told(progress, "Loading into memory"),
+                        caching=self._caching and self._caching(need.cache),
+                    )  # fmt: skip
                 except MemoryError as error:
                     gc.collect()
                     raise ModelError(f"{name} does not fit: memory ended while it was loaded. {fit.why}") from error
@@ -145,6 +156,12 @@ class ModelShelf:
         async with self._turn:
             self.model = self.loaded = None
             gc.collect()  # a runner and its recordings know each other
+
+    async def forget(self) -> None:
+        """Lets go of all that the model has of conversations, in memory and in the database."""
+        async with self._turn:
+            if self.model is not None:
+                self.model.forget()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[LanguageModel | None]:

@@ -4,8 +4,8 @@
 
 Conversations of the shape of LFM2-350M come back by Zipf's law, each time for eight tokens more. First with keys and values that are
 random numbers, since the time does not depend on them: hits by tier, how long it takes to come back, how long an allocation takes. Then
-(--spoken, natively) with the model at work: tokens a second under the budget and without a bound, resuming a cold conversation of 1,000
-tokens beside computing it anew, and four conversations together beside one after the other.
+(--spoken 0 leaves it out) with the model at work: conversations together beside one after the other and, natively, tokens a second under
+the budget and without a bound, and resuming a cold conversation of 1,000 tokens beside computing it anew.
 """
 
 import argparse
@@ -133,7 +133,6 @@ async def speaking(path, folder, budget, count):
     from pyruvllm.cache import KvCache, Pool, SessionCaches
     from pyruvllm.config import Clock
     from pyruvllm.memory.kernels import open_registry
-    from pyruvllm.models.batch import Batch
     from pyruvllm.models.decoder import Runner, form_of
     from pyruvllm.models.gguf import read_head
     from pyruvllm.models.parts import Parts
@@ -182,23 +181,66 @@ async def speaking(path, folder, budget, count):
     resumed = caches.open("long")
     told["1,000 tokens from cold, ms"] = resumed.ms
     told["from cold, times as fast"] = told["1,000 tokens computed, ms"] / resumed.ms
+    await driver.close()
+    return told
 
-    batch = Batch(runner, 4, runner.sequence.layout, False)
-    sequences = [caches.open(f"without a bound {number}").sequence for number in range(4)]
-    alone, together = [], []
-    for _ in range(5):
-        start = time.perf_counter()
-        for sequence in sequences:
+
+async def together(given):
+    """Some conversations together beside one after the other. Runs on either host."""
+    import sys
+    import time
+
+    import numpy as np
+
+    from pyruvllm.cache import KvCache, Pool
+    from pyruvllm.config import Clock
+    from pyruvllm.memory.kernels import open_registry
+    from pyruvllm.models.batch import Batch
+    from pyruvllm.models.decoder import Runner, form_of
+    from pyruvllm.models.gguf import read_head
+    from pyruvllm.models.parts import Parts
+    from pyruvllm.models.shape import Shape
+    from pyruvllm.storage import open_driver
+
+    if sys.platform == "emscripten":
+        import js
+
+        whole = js.Uint8Array.new(await (await js.fetch(given["file"])).arrayBuffer())
+        size = whole.length
+    else:
+        whole = np.memmap(given["file"], np.uint8, "r")
+        size = whole.size
+
+    def part(start, length):
+        piece = whole[start : start + length] if isinstance(whole, np.ndarray) else whole.subarray(start, start + length)
+        return piece if isinstance(piece, np.ndarray) else piece.to_bytes()
+
+    driver = await open_driver(":memory:")
+    kernels = await open_registry(driver, Clock())
+    head = read_head(bytes(part(0, min(size, 16 << 20))), size)
+    shape = Shape.of(head.metadata)
+    parts = Parts(head, shape, lambda tensor: part(tensor.offset, tensor.size), kernels)
+    cache = KvCache(form_of(shape), Pool(64 << 20, kernels.empty), kernels)
+    runner, told = Runner(shape, parts, kernels, 512, cache=cache), {}
+    for count in given["counts"]:
+        batch, sequences = Batch(runner, count, runner.sequence.layout, False), [runner.begin() for _ in range(count)]
+        for number, sequence in enumerate(sequences):
             runner.use(sequence)
-            for _ in range(4):
-                runner.feed([7])
-        alone.append((time.perf_counter() - start) / 16)
-        start = time.perf_counter()
-        for _ in range(4):
-            batch.step(sequences, [7] * 4)
-        together.append((time.perf_counter() - start) / 16)
-    told["one after another, tokens/s"], told["four together, tokens/s"] = 1 / np.median(alone), 1 / np.median(together)
-    told["four together, times as fast"] = float(np.median(alone) / np.median(together))
+            runner.feed([number + 1] * 40)
+        alone, joined = [], []
+        for _ in range(6):
+            start = time.perf_counter()
+            for sequence in sequences:
+                runner.use(sequence)
+                for _ in range(3):
+                    runner.feed([7])
+            alone.append((time.perf_counter() - start) / (3 * count))
+            start = time.perf_counter()
+            for _ in range(3):
+                batch.step(sequences, [7] * count)
+            joined.append((time.perf_counter() - start) / (3 * count))
+        told[f"{count} one after another, tokens/s"], told[f"{count} together, tokens/s"] = 1 / np.median(alone), 1 / np.median(joined)
+        told[f"{count} together, times as fast"] = float(np.median(alone) / np.median(joined))
     await driver.close()
     return told
 
@@ -213,15 +255,23 @@ def main() -> int:
     given = {name: getattr(options, name) for name in ("sessions", "tokens", "budget", "returns", "limit")}
     figures: dict[str, object] = {"conversations": f"{options.sessions} of {options.tokens} tokens, LFM2-350M, {options.host}"}
     with tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as folder:
+        path = Path(folder) / "model.gguf"
+        if options.spoken:
+            with path.open("wb") as file:
+                lfm2_of_true_shape("350M", options.kind, file.write)
+        several = {"counts": [2, 4, 8]}
         if options.host == "chromium":
-            with serving(DIST, Path(folder)) as address, hosts.blank_page(address) as page:
-                told = json.loads(page.evaluate(hosts.START, [hosts.source(measure), json.dumps({**given, "database": ":memory:"})]))
+            told = {}
+            with serving(DIST, Path(folder)) as address:
+                asked = [(measure, {**given, "database": ":memory:"})] if options.sessions else []
+                asked += [(together, {**several, "file": "model.gguf"})] if options.spoken else []
+                for what, values in asked:
+                    with hosts.blank_page(address) as page:
+                        told |= json.loads(page.evaluate(hosts.START, [hosts.source(what), json.dumps(values)]))
         else:
-            told = asyncio.run(measure({**given, "database": str(Path(folder) / "memory.db")}))
+            told = asyncio.run(measure({**given, "database": str(Path(folder) / "memory.db")})) if options.sessions else {}
             if options.spoken:
-                path = Path(folder) / "model.gguf"
-                with path.open("wb") as file:
-                    lfm2_of_true_shape("350M", options.kind, file.write)
+                told |= asyncio.run(together({**several, "file": str(path)}))
                 told |= asyncio.run(speaking(path, folder, 5, options.spoken))
         figures |= {name: round(value, 3) for name, value in told.items()}
     report("cache", figures)

@@ -8,8 +8,9 @@ import pytest
 
 from pyruvllm.cache import EXACT, KvCache, Pool, SessionCaches, Setting
 from pyruvllm.errors import ConfigError, NotFoundError, PersistError
+from pyruvllm.memory.policy import PolicyEntry, PolicyStore
 from pyruvllm.memory.session import SessionIndex
-from tests.contracts.cache import FORM, check, feed, tokens
+from tests.contracts.cache import FORM, NEAR, check, feed, tokens
 from tests.contracts.decoder_cache import prompt, shared
 
 
@@ -174,6 +175,23 @@ class SessionCacheContract:
             caches.fork("nobody", "c")
         with pytest.raises(NotFoundError):
             caches.freeze("nobody")
+
+    async def test_the_policy_in_force_decides_how_exactly_each_is_kept(self, kernels, open_memory):
+        memory = await open_memory()
+        caches = caches_over(kernels, memory)
+        caches.policies = PolicyStore(memory)
+        for id, importance in (("dear", 1.0), ("plain", 0.5)):
+            feed(caches.cache, caches.open(id, priority=importance).sequence, tokens(400))
+        assert [caches.find(id).setting.old for id in ("dear", "plain")] == ["q8", "q8"]
+        exact = {"precision": "q4_0", "quality_weight": 1.0, "layer_range": [0, 16]}
+        caches.policies.put(PolicyEntry("quantization", exact, "instant_loop"))
+        assert caches.reconsider() == 1 and caches.find("dear").setting.old == "f16" and caches.reconsider() == 0
+        check(caches.cache, caches.find("dear"), NEAR["q8"])
+        memory.clock.now += 1
+        caches.policies.put(PolicyEntry("quantization", {**exact, "quality_weight": 0.0}, "instant_loop"))
+        caches.cache.pool.resize(int(caches.cache.pool.used / 0.85))  # rather full
+        assert caches.reconsider() >= 1 and caches.find("dear").setting.old == "q8"
+        check(caches.cache, caches.find("dear"), NEAR["q8"])
 
     async def test_without_a_database_what_is_evicted_is_gone(self, kernels):
         cache = KvCache(FORM, Pool(60_000, kernels.empty), kernels, Setting(tail=32))

@@ -72,6 +72,19 @@ class GeneratedContract:
         assert llm.witness.count({"generated.completion_tokens": {"$gte": len(SCRIPT)}}) == 1
         assert llm.history("s")[1][1] == answer
 
+    async def test_what_a_conversation_left_in_the_model_is_kept_and_forgotten_with_it(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        await llm.ask(QUESTION, session="s")
+        caches = llm.models.model.caches
+        assert caches.tier("s") == "hot" and len(caches.find("s")) > 20
+        caches.freeze("s")
+        assert caches.tier("s") == "cold" and llm.sessions.get("s").kv_cache_ref.tier == "cold"
+        await llm.ask(QUESTION, session="s")
+        assert caches.hits["cold"] == 1
+        await llm.forget(session="s")
+        assert caches.tier("s") == "gone" and llm.memory.driver.query("SELECT count(*) FROM kv_pages") == [(0,)]
+        assert caches.cache.store.pages == 0
+
     async def test_what_was_said_before_is_told_without_its_marks(self, open_llm, as_file):
         llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
         await llm.ask(QUESTION, session="s")
