@@ -61,6 +61,7 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     """
     config = config or Config()
     step = progress or (lambda label, done, total: None)
+
     async def opened(secret: Secret) -> tuple[UnifiedMemory, KernelRegistry | None]:
         step("memory", 0, 1)
         driver = await open_driver(str(name), readonly=readonly, secret=secret)
