@@ -154,6 +154,7 @@ export class Notebook {
       if (failure.kind === "QuotaError") {
         this.full(failure.message, options.retry ?? (() => void this.call(method, params).catch(() => undefined)));
       }
+      if (failure.kind === "LockedError" && this.ready) void this.start(); // another tab changed what opens it
       if (failure.kind === "ReadOnlyError" || failure.kind === "FencedError") this.lose(failure.message);
       throw failure;
     }
