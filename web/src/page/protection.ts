@@ -42,10 +42,11 @@ export class ProtectionView {
   }
 
   private draw(): void {
-    const { protection, readOnly, ready } = this.notebook;
-    const blocked = !ready || Boolean(readOnly);
+    const { protection, readOnly, ready, role } = this.notebook;
+    const elsewhere = readOnly ?? (role === "follower" ? "Another tab saves for this one: protection is changed there." : null);
+    const blocked = !ready || elsewhere !== null;
     const button = (label: string, kind: string, run: () => void, writes = true) =>
-      element("button", { type: "button", class: `button ${kind}`, disabled: writes ? blocked : !ready, title: writes && readOnly ? readOnly : null, onclick: run }, label);
+      element("button", { type: "button", class: `button ${kind}`, disabled: writes ? blocked : !ready, title: writes ? elsewhere : null, onclick: run }, label);
     fill(this.root,
       element("h3", { class: "small-title", id: "protection-title" }, "Protection"),
       element("p", { class: "kept" }, icon(protection ? "lock" : "info"), protection ? opensWith(protection) : "Not protected"),
@@ -53,6 +54,7 @@ export class ProtectionView {
         ? "Everything is encrypted before it is written to the disk (AES-256-GCM), and altered, swapped or missing records are noticed. A complete older copy of all of it put back by somebody would not be."
         : "Whoever can read this browser’s files can read the notebook. Protect it, and everything is encrypted before it is written."),
       protection && this.idleChoice(),
+      ready && elsewhere && element("p", { class: "quiet" }, elsewhere),
       element("div", { class: "failure-actions" }, ...(protection
         ? [button("Lock now", "", () => void this.lock(), false), button("Change", "plain", () => this.choose()), button("Remove protection", "plain danger-text", () => void this.remove())]
         : [button("Protect this notebook", "", () => this.choose())])));
