@@ -63,6 +63,7 @@ async def open(  # noqa: A001  the name users call: pyruvllm.open
     """
     config = config or Config()
     step = progress or (lambda label, done, total: None)
+
     async def opened(secret: Secret) -> tuple[UnifiedMemory, KernelRegistry | None]:
         step("memory", 0, 1)
         driver = await open_driver(str(name), readonly=readonly, secret=secret)
@@ -93,6 +94,11 @@ async def open_bytes(
     ``passphrase`` opens a sealed file; the memory that is made of it is plain until ``protect``. DuplicateError where there is a memory of
     that name, which stays as it is; CorruptError, NewerError, LockedError or PassphraseError for bytes that cannot be used.
     """
+    how = config or Config(), embedder, progress or (lambda label, done, total: None)
+
+    async def opened(secret: Secret) -> tuple[UnifiedMemory, KernelRegistry | None]:
+        return await _parts(await open_driver(str(name), secret=secret), *how)
+
     image = await _unsealed(image, passphrase)
     driver = await open_driver(str(name))
     taken = driver.query("SELECT count(*) FROM sqlite_schema") != [(0,)]
@@ -105,7 +111,7 @@ async def open_bytes(
         if not taken and str(name) != ":memory:":
             await delete_database(str(name))
         raise
-    return RuvLLM(*await _parts(driver, config or Config(), embedder, progress or (lambda label, done, total: None)))
+    return RuvLLM(*await _parts(driver, *how), reopen=opened)
 
 
 async def _parts(driver: Driver, config: Config, embedder: Embedder | None, step: Stage) -> tuple[UnifiedMemory, KernelRegistry | None]:

@@ -29,6 +29,7 @@ TABLES = (
 PARTS = 65536
 PAGES_PER_RECORD = 14  # 56 KB, for the browser's sake
 LEAST_FOLD, MOST_FOLD = 4, 16  # extents per step: 1 to 4 MB
+MERGE = 4 << 20  # bytes written after which SQLite's own log is merged into the file
 LOG_HEADER = struct.Struct(">II")  # pages in this record, records in this commit; then the page numbers (uint32), then the pages
 
 
@@ -52,6 +53,7 @@ class PageStore:
     def __init__(self, name: str, connection: sqlite3.Connection, keys: Keys, position: Position):
         self.name, self.keys = name, keys
         self._connection, self._at, self._claimed = connection, position, False
+        self._unmerged = 0  # bytes written since SQLite's own log was merged into the file
 
     @classmethod
     def open(cls, name: str, path: Path, secret: Secret, *, writable: bool) -> tuple["PageStore", PagedFile]:
@@ -62,7 +64,7 @@ class PageStore:
                 keys = Keys.opened(name, opened_meta(name, connection).get(KEYS, (0, 0, None))[2], secret)
                 position, file = decoded(connection, keys)
             if writable:
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = 1"):
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = 1", "wal_autocheckpoint = 0"):
                     connection.execute(f"PRAGMA {pragma}").fetchall()
         except BaseException:
             connection.close()
@@ -70,8 +72,12 @@ class PageStore:
         return cls(name, connection, keys, position), file
 
     @property
-    def folding(self) -> bool:
-        """Whether the log is longer than it should be."""
+    def untidy(self) -> bool:
+        """Whether there is something to do that no commit should wait for."""
+        return self._folding or self._unmerged > MERGE
+
+    @property
+    def _folding(self) -> bool:
         return self._log_size > log_limit(self._at.size)
 
     @property
@@ -99,9 +105,18 @@ class PageStore:
             file.mark_dirty(pages)
             raise
         at.log_bytes[sequence] = sum(map(len, bodies))
+        self._unmerged += at.log_bytes[sequence]
         for page in pages:
             at.first_logged.setdefault(page * PAGE // EXTENT, sequence)
         return True
+
+    def tidy(self, file: PagedFile) -> None:
+        """A step of it: a shorter log, or SQLite's own log merged. All that changed must be committed."""
+        if self._folding:
+            self.fold(file)
+        if self._unmerged > MERGE:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._unmerged = 0
 
     def fold(self, file: PagedFile, *, most: int = MOST_FOLD) -> None:
         """Writes a few extents of the base anew, those whose changes are oldest in the log. All that changed must be committed."""
@@ -121,6 +136,7 @@ class PageStore:
                 record = self.keys.sealer.seal((EXTENT_RECORD, extent, at.sequence), file.extent(extent))
                 connection.execute("INSERT OR REPLACE INTO base VALUES (?, ?)", (extent, record))
             connection.execute("DELETE FROM log WHERE place < ?", (log_from * PARTS,))
+        self._unmerged += len(extents) * EXTENT
         at.generations, at.first_logged, at.manifest, at.log_from = generations, left, manifest, log_from
         at.log_bytes = {sequence: size for sequence, size in at.log_bytes.items() if sequence >= log_from}
 

@@ -62,15 +62,16 @@ class SealedFile:
         if self._store.commit(self._file):
             self.commit_ms = (time.perf_counter() - start) * 1000
 
-    def fold(self) -> None:
-        """Shortens the log a little if it is too long."""
-        if self._store.folding:
-            self.commit()
-            self._store.fold(self._file)
-
     @property
-    def folding(self) -> bool:
-        return self._store.folding
+    def untidy(self) -> bool:
+        """Whether there is something to do that no commit should wait for."""
+        return self._store.untidy
+
+    def tidy(self) -> None:
+        """A step of it."""
+        if self._store.untidy:
+            self.commit()
+            self._store.tidy(self._file)
 
     def scrub(self) -> None:
         """Commits, and folds the whole log, so that what was deleted or overwritten is in no record any more."""

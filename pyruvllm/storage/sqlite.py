@@ -44,7 +44,7 @@ class SqliteDriver:
         self._path = path
         self._lock = lock
         self._sealed: SealedFile | None = None
-        self._folding: asyncio.Handle | None = None  # a step of shortening the log that waits for its turn
+        self._tidying: asyncio.Handle | None = None  # a step of keeping the file short that waits for its turn
         self._transactions = Transactions(self._connection_execute)
 
     @classmethod
@@ -148,19 +148,19 @@ class SqliteDriver:
         """A plain file has nothing left to do: each commit was durable when it returned."""
         self.size()  # a closed driver says so
         if self._sealed and self.writable:
-            self._fold()  # what the last flush left to do, where nobody gave the event loop a turn since
+            self._tidy()  # what the last flush left to do, where nobody gave the event loop a turn since
             with errors(self.name):
                 self._sealed.commit()
-            if self._sealed.folding:
-                self._folding = asyncio.get_running_loop().call_soon(self._fold)
+            if self._sealed.untidy:
+                self._tidying = asyncio.get_running_loop().call_soon(self._tidy)
 
-    def _fold(self) -> None:
-        """A step of shortening the log, after the acknowledgement; what fails here is tried again after the next one."""
-        due, self._folding = self._folding, None
+    def _tidy(self) -> None:
+        """A step of what no commit should wait for, after the acknowledgement; what fails here is tried again after the next one."""
+        due, self._tidying = self._tidying, None
         if due is not None and self._sealed and not self._transactions.open:
             due.cancel()
             with suppress(StorageError), errors(self.name):
-                self._sealed.fold()
+                self._sealed.tidy()
 
     async def scrub(self) -> None:
         if self._sealed and self.writable:

@@ -33,6 +33,17 @@ async def test_a_file_is_remembered_under_its_name(open_llm, tmp_path):
     assert "47" in (await llm.ask("Which mooring is ours?")).text
 
 
+async def test_a_memory_made_of_bytes_is_protected_and_locked_too(open_llm, tmp_path):
+    llm = await open_llm()
+    await llm.remember("Mooring 47 on the west pontoon is paid until October.")
+    other = await pyruvllm.open_bytes(await llm.export(), tmp_path / "taken along.db")
+    await other.protect(device_key=True)
+    await other.lock()
+    await other.unlock()
+    assert "47" in (await other.ask("Which mooring is ours?")).text
+    await other.close()
+
+
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     """The native quick start, as it stands in the README."""
     monkeypatch.chdir(tmp_path)

@@ -31,7 +31,10 @@ export interface OpenOptions extends Secret {
 export async function openDatabase(name: string, { readonly = false, ...secret }: OpenOptions = {}): Promise<Database> {
   if (!globalThis.crypto?.subtle) throw new Failure("StorageError", "this page can keep nothing: that takes a secure origin, https or localhost");
   const sqlite = await engine();
-  if (name === IN_MEMORY) return new Database(name, sqlite, emptyFile(sqlite));
+  if (name === IN_MEMORY) {
+    if (secret.passphrase !== undefined || secret.deviceKey) throw new Failure("StorageError", `"${name}" is kept in memory only: there is nothing to seal`);
+    return new Database(name, sqlite, emptyFile(sqlite));
+  }
   const begun = performance.now();
   for (;;) {
     const lock = readonly ? undefined : await acquire(name);

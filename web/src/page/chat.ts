@@ -48,6 +48,7 @@ export class Chat {
     });
     this.box.addEventListener("input", () => this.keepDraft());
     this.setText(sessionStorage.getItem(DRAFT_KEY) ?? "");
+    notebook.on("access", () => this.keepDraft());
   }
 
   focus(): void {
@@ -186,7 +187,8 @@ export class Chat {
 
   /** An unsent question survives a reload of this tab. */
   private keepDraft(): void {
-    sessionStorage.setItem(DRAFT_KEY, this.box.value);
+    if (this.notebook.protection) sessionStorage.removeItem(DRAFT_KEY); // the browser may write it to the disk
+    else sessionStorage.setItem(DRAFT_KEY, this.box.value);
     this.box.style.setProperty("height", "auto"); // where field-sizing is missing
     if (!CSS.supports("field-sizing", "content")) this.box.style.setProperty("height", `${this.box.scrollHeight}px`);
   }

@@ -15,6 +15,7 @@ import { ModelsView } from "./models";
 import { Notebook } from "./notebook";
 import { Notices } from "./notices";
 import type { DocumentInfo, SessionInfo, Source } from "./protocol";
+import { ProtectionView } from "./protection";
 import { Rail } from "./rail";
 import type { CallError } from "./rpc";
 import { openReader } from "./reader";
@@ -32,7 +33,8 @@ const notebook = new Notebook();
 const intake = new Intake(notebook);
 const menu = new Drawer(byId("rail"), byId("menu"), byId("rail-close"), matchMedia("(min-width: 56rem)"));
 const evidence = new Drawer(byId("evidence"), byId("open-evidence"), byId("evidence-close"), matchMedia("(min-width: 76rem)"));
-const storage = new StorageView(notebook);
+const protection = new ProtectionView(notebook);
+const storage = new StorageView(notebook, protection.root);
 const log = new WitnessView(notebook);
 const kernels = new KernelsView(notebook);
 const jobs = new ModelJobs(notebook);
@@ -43,6 +45,7 @@ const welcome = new Welcome(notebook, {
   paste: () => openAdding(intake, "paste"),
   ask: (question) => void chat.ask(question),
   restart: () => void notebook.start(),
+  unlock: (secret) => void notebook.unlock(secret),
   erase: () => void storage.erase(),
 });
 const panel = new SourcesPanel((id) => notebook.documents.find((document) => document.id === id), (source) => void read(source.document, source));
@@ -192,12 +195,13 @@ function add(): void {
 
 function drawStatus(): void {
   const { phase, readOnly, role } = notebook;
-  const here = role === "follower" ? "Open in another tab too" : "On this device";
-  const text = { starting: "Starting", ready: readOnly ? "Reads only" : here, failed: "Stopped", unsupported: "Cannot run here" }[phase.name];
+  const here = role === "follower" ? "Open in another tab too" : notebook.protection ? "Protected, on this device" : "On this device";
+  const text = { starting: "Starting", ready: readOnly ? "Reads only" : here, locked: "Locked", failed: "Stopped", unsupported: "Cannot run here" }[phase.name];
   byId("status").dataset.state = readOnly && phase.name === "ready" ? "readonly" : phase.name;
   byId("status-text").textContent = text;
   byId("status").dataset.role = role;
   byId("status").title = phase.name === "ready" && role === "follower" ? "The other tab saves what you do here. When it closes, this one does." : "";
+  byId("composer").inert = phase.name === "locked";
   for (const id of ["add", "composer-add"]) {
     byId(id).setAttribute("aria-disabled", String(Boolean(readOnly)));
     byId(id).title = readOnly ?? "";
@@ -208,8 +212,8 @@ const changeTheme = () => drawTheme(nextTheme());
 
 for (const change of ["phase", "access", "library"] as const) notebook.on(change, () => (drawStatus(), welcome.draw()));
 notebook.on("phase", () => {
-  if (notebook.phase.name !== "failed" && notebook.phase.name !== "unsupported") return;
-  // the failure is told where the conversation stands; what was asked stays visible on top of it
+  if (!["failed", "unsupported", "locked"].includes(notebook.phase.name)) return;
+  // this is told where the conversation stands; what was asked stays visible on top of it
   if (!welcome.root.isConnected) byId("turns").append(welcome.root);
   if (byId("frame").dataset.view !== "chat") location.hash = "#/";
 });

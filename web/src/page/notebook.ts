@@ -1,5 +1,5 @@
 // What the page knows of the memory in the worker: whether it runs, whether it may write, what it holds.
-import type { DocumentInfo, LoadedModel, Method, Methods, ProtocolEvent, Role, SessionInfo, Started } from "./protocol";
+import type { DocumentInfo, LoadedModel, Method, Methods, Protection, ProtocolEvent, Role, Secret, SessionInfo, Started } from "./protocol";
 import { CallError, Engine, type CallOptions } from "./rpc";
 import { missingFeatures } from "./support";
 
@@ -13,14 +13,19 @@ export interface Progress {
 export type Phase =
   | { name: "starting"; progress: Progress | null }
   | { name: "ready"; started: Started }
+  | { name: "locked"; protection: Protection; problem: string | null }
   | { name: "unsupported"; missing: string[] }
   | { name: "failed"; kind: string; message: string };
 
-/** "phase": starting, ready, failed. "access": may write or not. "library", "sessions": what is held. "quota": the disk is full. "model": another one answers. */
+/**
+ * "phase": starting, ready, locked, failed. "access": may write or not. "library", "sessions": what is held. "quota": the disk is full.
+ * "model": another one answers.
+ */
 export type Change = "phase" | "access" | "library" | "sessions" | "quota" | "model";
 
 const DATABASE = "notebook";
 const QUESTIONS_KEY = "pyruvllm.questions";
+const LOCKED_KEY = "pyruvllm.locked"; // in this tab somebody locked it: this device's key does not open it unasked
 const SILENCE_MS = 180_000; // longer than the worker's own limits: only a worker that cannot answer at all runs into it
 
 export class Notebook {
@@ -37,6 +42,9 @@ export class Notebook {
   took = "";
   /** What to do again once there is room; null while the disk is not full. */
   quota: { message: string; retry: () => void } | null = null;
+
+  /** What opens the notebook; null when it is not protected. */
+  protection: Protection | null = null;
 
   private engine: Engine | null = null;
   private refreshing = 0;
@@ -63,6 +71,26 @@ export class Notebook {
     if (missing.length) return this.set({ name: "unsupported", missing });
     const engine = new Engine("./worker.js", (event) => this.told(engine, event));
     this.engine = engine;
+    if (sessionStorage.getItem(LOCKED_KEY) && (await this.lockedNow(engine, null))) return;
+    await this.open(engine, {});
+  }
+
+  /** Opens a locked notebook; without a passphrase by this device's key. A wrong one leaves it locked and says so. */
+  async unlock(secret: Secret): Promise<void> {
+    if (this.engine && this.phase.name === "locked") await this.open(this.engine, secret);
+  }
+
+  /** Saves, and lets go of everything: the worker with its memory, and this page with all it shows. */
+  async lock(): Promise<void> {
+    await this.call("lock", {});
+    this.engine?.close();
+    this.engine = null;
+    sessionStorage.clear();
+    sessionStorage.setItem(LOCKED_KEY, "yes");
+    location.assign(location.pathname);
+  }
+
+  private async open(engine: Engine, secret: Secret): Promise<void> {
     let timer = 0;
     const alive = () => {
       clearTimeout(timer);
@@ -70,13 +98,15 @@ export class Notebook {
     };
     alive();
     try {
-      const started = await engine.call("start", { database: DATABASE }, {
+      const started = await engine.call("start", { database: DATABASE, ...secret }, {
         event: (event) => {
           alive();
           if (event.type === "progress" && this.engine === engine) this.set({ name: "starting", progress: { ...event, stage: event.stage ?? "memory" } });
         },
       });
       if (this.engine !== engine) return;
+      sessionStorage.removeItem(LOCKED_KEY);
+      this.protection = started.protection;
       this.role = started.role;
       this.readOnly = started.role === "reader" ? "Nothing can be saved from this tab." : null;
       this.phase = { name: "ready", started };
@@ -84,10 +114,34 @@ export class Notebook {
       this.emit("phase", "access");
       for (const waiter of this.waiting.splice(0)) waiter.resolve();
     } catch (error) {
-      this.fail(engine, (error as CallError).kind ?? "Error", (error as Error).message);
+      const { kind = "Error", message } = error as CallError;
+      const sealed = kind === "LockedError" || kind === "PassphraseError";
+      if (sealed && (await this.lockedNow(engine, kind === "PassphraseError" ? "That is not the passphrase. Nothing was changed; try again." : null))) return;
+      this.fail(engine, kind, message);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Shows the notebook as locked, with what went wrong; false if it is not protected at all. */
+  private async lockedNow(engine: Engine, problem: string | null): Promise<boolean> {
+    try {
+      const { protection } = await engine.call("protection", { database: DATABASE });
+      if (this.engine !== engine) return true;
+      if (!protection) return false;
+      this.set({ name: "locked", protection, problem });
+      return true;
+    } catch (error) {
+      this.fail(engine, (error as CallError).kind ?? "Error", (error as Error).message);
+      return true;
+    }
+  }
+
+  /** Protects the notebook, changes what opens it, or with null removes the protection. Wholly or not at all. */
+  async protect(secret: (Secret & { current?: string }) | null): Promise<void> {
+    const method = secret === null ? "unprotect" : this.protection ? "change_keys" : "protect";
+    this.protection = (await this.call(method, secret ?? {})).protection;
+    this.emit("access");
   }
 
   /** Resolves when calls can be made; rejects when starting fails. */
@@ -106,6 +160,7 @@ export class Notebook {
       if (failure.kind === "QuotaError") {
         this.full(failure.message, options.retry ?? (() => void this.call(method, params).catch(() => undefined)));
       }
+      if (failure.kind === "LockedError" && this.ready) void this.start(); // another tab changed what opens it
       if (failure.kind === "ReadOnlyError" || failure.kind === "FencedError") this.lose(failure.message);
       throw failure;
     }

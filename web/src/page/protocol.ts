@@ -324,8 +324,22 @@ export interface Settings {
   max_tokens: number;
 }
 
+/** What opens a sealed memory. `this_device`: this browser has the key. */
+export interface Protection {
+  passphrase: boolean;
+  device_key: boolean;
+  this_device: boolean;
+}
+
+/** What a person opens a memory with; neither: this device's key is tried. */
+export interface Secret {
+  passphrase?: string;
+  device_key?: boolean;
+}
+
 export interface Started {
   role: Role;
+  protection: Protection | null;
   version: string;
   space: unknown;
   timings: Record<string, number>;
@@ -353,7 +367,12 @@ export function isOfTheMemory(event: ProtocolEvent): boolean {
 type Nothing = Record<string, never>;
 
 export interface Methods extends WitnessMethods {
-  start: { params: { database: string }; result: Started };
+  start: { params: { database: string } & Secret; result: Started };
+  protection: { params: { database: string }; result: { protection: Protection | null } };
+  protect: { params: Secret; result: { protection: Protection | null } };
+  unprotect: { params: Nothing; result: { protection: Protection | null } };
+  change_keys: { params: Secret & { current?: string }; result: { protection: Protection | null } };
+  lock: { params: Nothing; result: Nothing };
   remember: { params: { items: Item[] }; result: Remembered };
   remember_samples: { params: Nothing; result: Remembered };
   documents: { params: Nothing; result: { documents: DocumentInfo[] } };
@@ -374,8 +393,8 @@ export interface Methods extends WitnessMethods {
   storage: { params: Nothing; result: { report: StorageReport } };
   make_room: { params: Nothing; result: { room: { embeddings: number; packs: number; before: number; after: number } } };
   kernels: { params: Nothing; result: { kernels: Kernels | null } };
-  export: { params: Nothing; result: { name: string; bytes: ArrayBuffer } };
-  import: { params: { bytes: ArrayBuffer }; result: { counts: Record<string, number> } };
+  export: { params: { passphrase?: string }; result: { name: string; bytes: ArrayBuffer } };
+  import: { params: { bytes: ArrayBuffer; passphrase?: string }; result: { counts: Record<string, number> } };
   erase: { params: Nothing; result: Nothing };
 }
 

@@ -7,6 +7,7 @@ import { byId, element, fill, type Child } from "./element";
 import { bytes, count, fileDate, milliseconds, plural } from "./format";
 import { icon } from "./icons";
 import type { Notebook } from "./notebook";
+import { askPassphrase } from "./passphrase";
 import type { Share, Stats, StorageReport } from "./protocol";
 import { toast } from "./toasts";
 
@@ -16,11 +17,11 @@ export class StorageView {
   private readonly shares = element("div", {});
   private readonly backup = element("div", { class: "storage-actions" });
 
-  constructor(private readonly notebook: Notebook) {
+  constructor(private readonly notebook: Notebook, protection: HTMLElement) {
     fill(this.root, element("div", { class: "page-column" },
       element("header", { class: "page-head" }, element("h2", { class: "page-title" }, "Storage"),
         element("p", { class: "page-lede" }, "Everything lies in this browser, on this device, under this page’s address. Nobody else can read it over the network, and nobody can restore it for you.")),
-      this.figures, this.shares, this.backup));
+      this.figures, protection, this.shares, this.backup));
     notebook.on("access", () => this.drawActions());
     this.drawActions();
   }
@@ -37,17 +38,26 @@ export class StorageView {
     }
   }
 
-  /** Everything as one file, named by today's date. */
-  async exportAll(): Promise<void> {
+  /** Everything as one file, named by today's date: plain, or sealed under a passphrase. */
+  async exportAll(passphrase?: string): Promise<void> {
+    if (passphrase === undefined && this.notebook.protection) {
+      const agreed = await confirm({ title: "Export without protection?", text: "Whoever has the file can read everything in it. A sealed export is encrypted under a passphrase.", confirm: "Export unprotected", danger: true });
+      if (!agreed) return;
+    }
     announce("Preparing the export");
     try {
-      const { bytes: content } = await this.notebook.call("export", {});
-      const name = `notebook-${fileDate()}.pyruvllm.sqlite`;
-      download(name, [content], "application/vnd.sqlite3");
+      const { bytes: content } = await this.notebook.call("export", passphrase === undefined ? {} : { passphrase });
+      const name = `notebook-${fileDate()}.pyruvllm.${passphrase === undefined ? "sqlite" : "sealed"}`;
+      download(name, [content], passphrase === undefined ? "application/vnd.sqlite3" : "application/octet-stream");
       toast(`Exported ${bytes(content.byteLength)} to ${name}`);
     } catch (error) {
       toast(`Nothing was exported: ${(error as Error).message}`, { tone: "problem" });
     }
+  }
+
+  private async exportSealed(): Promise<void> {
+    const passphrase = await askPassphrase("Sealed export", "The file is encrypted under this passphrase. It opens in any browser and in Python with it, and with nothing else.", "Export", true);
+    if (passphrase) await this.exportAll(passphrase);
   }
 
   async erase(): Promise<void> {
@@ -70,7 +80,9 @@ export class StorageView {
       if (!agreed) return;
       try {
         const content = await file.arrayBuffer();
-        const { counts } = await this.notebook.call("import", { bytes: content }, { transfer: [content] });
+        const passphrase = isSealed(content) ? await askPassphrase("A sealed file", `“${file.name}” is encrypted: its passphrase opens it.`, "Import", false) : undefined;
+        if (passphrase === null) return;
+        const { counts } = await this.notebook.call("import", passphrase === undefined ? { bytes: content } : { bytes: content, passphrase }, { transfer: [content] });
         await Promise.all([this.notebook.refreshLibrary(), this.notebook.refreshSessions()]);
         toast(`Imported ${plural(counts.documents ?? 0, "document")} and ${plural(counts.passages ?? 0, "passage")}`);
         location.hash = "#/storage";
@@ -78,7 +90,7 @@ export class StorageView {
       } catch (error) {
         toast(`Not imported, everything is as it was: ${(error as Error).message}`, { tone: "problem" });
       }
-    }, { accept: ".sqlite,.pyruvllm,.db,application/vnd.sqlite3", multiple: false });
+    }, { accept: ".sqlite,.sealed,.pyruvllm,.db,application/vnd.sqlite3", multiple: false });
   }
 
   async makeRoom(): Promise<void> {
@@ -134,6 +146,7 @@ export class StorageView {
       element("button", { type: "button", class: `button ${kind}`, disabled: writes && Boolean(blocked), title: writes && blocked ? blocked : null, onclick: run }, label);
     fill(this.backup,
       action("Export", "One SQLite file with every note, conversation and log entry.", button("Export", "plain", () => void this.exportAll(), false)),
+      action("Sealed export", "The same, encrypted under a passphrase of its own, for another browser or computer.", button("Save sealed", "plain", () => void this.exportSealed(), false)),
       action("Import", "Puts an exported file in the place of what is here. You are asked first.", button("Import", "plain", () => this.restore(), true)),
       action("Make room", "Lets go of what can be calculated again and gives free space back. Nothing you wrote is touched.", button("Make room", "plain", () => void this.makeRoom(), true)),
       action("Delete everything", "Removes the notebook from this device. You are asked first.", button("Delete", "plain danger-text", () => void this.erase(), true)),
@@ -162,6 +175,11 @@ function sharesCard(report: StorageReport): HTMLElement {
       line("Order", report.structure, "keys, numbers, lookup tables and unused ends of pages"),
       line("Free", report.free, "filled by what you add next"),
       element("div", { class: "figure-row total" }, element("dt", {}, "All of it"), element("dd", {}, bytes(report.size)))));
+}
+
+/** Whether a file is a sealed memory: its application id, "PRvS", in the header of a SQLite file. */
+function isSealed(content: ArrayBuffer): boolean {
+  return new TextDecoder("latin1").decode(content.slice(68, 72)) === "PRvS";
 }
 
 function facts(title: string, rows: [string, string][]): HTMLElement {

@@ -4,6 +4,8 @@ import { byId, element, fill } from "./element";
 import { bytes, count, plural } from "./format";
 import { icon, type IconName } from "./icons";
 import type { Notebook, Progress } from "./notebook";
+import type { Secret } from "./protocol";
+import { unlockForm } from "./unlock";
 
 export interface WelcomeActions {
   samples(): void;
@@ -11,6 +13,7 @@ export interface WelcomeActions {
   paste(): void;
   ask(question: string): void;
   restart(): void;
+  unlock(secret: Secret): void;
   erase(): void;
 }
 
@@ -22,6 +25,7 @@ const STAGES: [string, string][] = [
 ];
 
 const CAUSES: Record<string, { title: string; kept: string }> = {
+  TamperedError: { title: "The protected notebook was altered on this device", kept: "A stored record is not the one that was written here. Nothing was overwritten. You can start again, or delete it and begin with an exported file." },
   CorruptError: { title: "The notebook on this device is damaged", kept: "Nothing was overwritten. You can start again, or delete it and begin with an empty one or an exported file." },
   NewerError: { title: "A newer version wrote this notebook", kept: "Nothing was overwritten. Load the newest version of this page to open it." },
   TimeoutError: { title: "Starting took too long", kept: "Your notes are untouched on this device. The connection to the page’s server may have been lost." },
@@ -40,7 +44,10 @@ export class Welcome {
     const { phase } = this.notebook;
     if (phase.name === "starting") this.starting(phase.progress);
     else if (phase.name === "unsupported") this.unsupported(phase.missing);
-    else if (phase.name === "failed") this.failed(phase.kind, phase.message);
+    else if (phase.name === "locked") {
+      this.head(["This notebook is ", "locked."], "It lies encrypted on this device. Nobody can read it without what opens it, and nobody can restore it for you.");
+      unlockForm(this.box, phase.protection, phase.problem, this.actions);
+    } else if (phase.name === "failed") this.failed(phase.kind, phase.message);
     else if (this.notebook.documents.length === 0) this.empty();
     else this.begin();
   }
@@ -103,7 +110,7 @@ export class Welcome {
         element("p", { class: "failure-message" }, icon("warn"), element("span", {}, `${kind}: ${message}`)),
         element("div", { class: "failure-actions" },
           element("button", { type: "button", class: "button", onclick: this.actions.restart }, "Start again"), copy,
-          kind === "CorruptError" && element("button", { type: "button", class: "button plain danger-text", onclick: this.actions.erase }, "Delete it"))));
+          (kind === "CorruptError" || kind === "TamperedError") && element("button", { type: "button", class: "button plain danger-text", onclick: this.actions.erase }, "Delete it"))));
     alarm(`${cause.title}. ${cause.kept}`);
   }
 

@@ -10,7 +10,7 @@ import pyruvllm
 from pyruvllm import host
 from pyruvllm.config import GenerationConfig
 from pyruvllm.errors import QuotaError, RuvLLMError, StorageError
-from pyruvllm.storage import delete_database
+from pyruvllm.storage import delete_database, protection_of
 
 llm = None
 database = ""
@@ -26,13 +26,13 @@ async def handle(name, params, emit):
     """Runs one method. ``emit(dict)`` sends an event to the caller before the result."""
     if name not in methods:
         raise RuvLLMError(f"the worker has no method {name!r}; it has {', '.join(sorted(methods))}")
-    if llm is None and name not in ("start", "erase"):
+    if llm is None and name not in ("start", "protection", "erase"):
         raise RuvLLMError(f"{name} came before start")
     return await methods[name](emit, **params)
 
 
 @method
-async def start(emit, database):
+async def start(emit, database, passphrase=None, device_key=None):
     global llm
     globals()["database"] = database
     begun, laps = time.perf_counter(), {}
@@ -41,19 +41,58 @@ async def start(emit, database):
         laps.setdefault(label, time.perf_counter())
         emit({"type": "progress", "stage": label, "label": STAGES[label], "done": done, "total": total})
 
-    llm = await pyruvllm.open(database, progress=progress)
+    llm = await pyruvllm.open(database, progress=progress, passphrase=passphrase, device_key=device_key)
     ready = time.perf_counter()
     llm.memory.driver.on_lost(lambda reason: emit({"type": "lost", "reason": reason}))
     llm.on_role(lambda what, why: emit({"type": "changed"} if what == "refreshed" else {"type": "role", "role": what, "reason": why}))
     ends = [*list(laps.values())[1:], ready]
     return {
         "role": llm.role,
+        "protection": protection(),
         "version": pyruvllm.__version__,
         "space": llm.memory.embedder.space.key,
         "timings": {label: (end - at) * 1000 for (label, at), end in zip(laps.items(), ends, strict=True)}
         | {"open": (ready - begun) * 1000},
         "counts": counts(),
     }
+
+
+@method
+async def protection_(emit, database):
+    globals()["database"] = database
+    found = await protection_of(database)
+    return {"protection": asdict(found) if found else None}
+
+
+@method
+async def protect(emit, passphrase=None, device_key=False):
+    await llm.protect(passphrase=passphrase, device_key=device_key)
+    return {"protection": protection()}
+
+
+@method
+async def unprotect(emit):
+    await llm.unprotect()
+    return {"protection": protection()}
+
+
+@method
+async def change_keys(emit, current=None, passphrase=None, device_key=False):
+    await llm.change_keys(current=current, passphrase=passphrase, device_key=device_key)
+    return {"protection": protection()}
+
+
+@method
+async def lock(emit):
+    """Saves and closes; the page then ends this worker, and its memory with it."""
+    global llm
+    await llm.lock()
+    llm = None
+    return {}
+
+
+def protection():
+    return asdict(llm.protection) if llm.protection else None
 
 
 STAGES = {"memory": "Opening the memory", "model": "Loading the embedding model"}
@@ -251,14 +290,15 @@ async def kernels(emit):
 
 
 @method
-async def export(emit):
+async def export(emit, passphrase=None):
     stamp = time.strftime("%Y-%m-%d", time.gmtime(llm.config.clock.now_ms() / 1000))
-    return {"name": f"{database}-{stamp}.pyruvllm.sqlite", "bytes": await llm.export()}
+    kind = "sqlite" if passphrase is None else "sealed"
+    return {"name": f"{database}-{stamp}.pyruvllm.{kind}", "bytes": await llm.export(passphrase=passphrase)}
 
 
 @method
-async def import_(emit, bytes):
-    await llm.restore(bytes)
+async def import_(emit, bytes, passphrase=None):
+    await llm.restore(bytes, passphrase=passphrase)
     return {"counts": counts()}
 
 

@@ -2,6 +2,7 @@
 // They call `globalThis.storage`; each acknowledged batch is reported on the console as "saved <batch>".
 import { configure } from "../../src/bridge/assets";
 import { deleteDatabase, openDatabase, type Database } from "../../src/bridge/database";
+import type { Secret } from "../../src/bridge/keys";
 import { PackedRows } from "../../src/bridge/rows";
 
 configure({ base: location.href });
@@ -15,8 +16,8 @@ const lost: string[] = [];
 const roles: [what: string, why: string, at: number][] = []; // what this tab was told, and when by the clock
 
 const storage = {
-  async open(name: string): Promise<{ writable: boolean }> {
-    const database = await openDatabase(name);
+  async open(name: string, secret: Secret = {}): Promise<{ writable: boolean }> {
+    const database = await openDatabase(name, secret);
     databases.set(name, database);
     void database.lost.then((reason) => reason && lost.push(reason));
     database.follow((what, why) => roles.push([what, why, performance.timeOrigin + performance.now()]));
