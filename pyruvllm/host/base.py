@@ -64,6 +64,7 @@ class Host(Protocol):
 
         Browser: where the engine can suspend WebAssembly (JSPI) and something above awaits. Native: never.
         """
+
     def memory_bytes(self) -> int | None:
         """Memory held by this process or by the interpreter's heap; None where the host does not tell."""
 
