@@ -155,7 +155,7 @@ class RuvLLM(Lockable):
         self.documents = DocumentStore(memory)
         self.sessions = SessionIndex(memory)
         self.policies = PolicyStore(memory)
-        self.patterns = PatternStore(memory, self.policies.latest("pattern").typed())  # type: ignore[arg-type]
+        self.patterns = PatternStore(memory, lambda: self.policies.latest("pattern").typed())  # type: ignore[arg-type, return-value]
         self.witness = WitnessLog(memory, memory.config.writeback)
         self.forgetting = Forgetting(memory)
         self.router = PolicyRouter(self.policies)

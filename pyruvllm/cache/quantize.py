@@ -40,7 +40,7 @@ class Setting:
 EXACT = Setting(old="f16")
 
 
-def decide(parameters: Mapping[str, Any], *, importance: float = 0.5, pressure: float = 0.0, tail: int = TAIL) -> Setting:
+def decide(parameters: Mapping[str, Any], *, importance: float = 0.5, pressure: float = 0.0, tail: int | None = None) -> Setting:
     """The setting for a session by the parameters of the quantization policy in force.
 
     importance: of the session, 0 ... 1; pressure: how full the pool is, 0 ... 1. The policy's ``precision`` is the least that is
@@ -61,4 +61,5 @@ def decide(parameters: Mapping[str, Any], *, importance: float = 0.5, pressure: 
     order = list(KINDS)
     kind = order[min(order.index(kind), order.index(least))]
     layers = tuple(parameters["layer_range"]) if "layer_range" in parameters else None
+    tail = int(parameters.get("tail_length", TAIL)) if tail is None else tail
     return Setting(tail, kind, rotate=kind in ("q8q4", "q4"), layers=layers)

@@ -86,6 +86,8 @@ class SessionCaches:
         self.clock = clock or Clock()
         self.hits = {"hot": 0, "warm": 0, "cold": 0, "gone": 0}
         self._live: dict[str, Sequence] = {}
+        if sessions is not None:
+            sessions.on_expired(self._expired)
 
     def find(self, id: str) -> Sequence | None:
         """The live one."""
@@ -176,6 +178,15 @@ class SessionCaches:
         if id not in self._live:
             raise NotFoundError(f"no live cache of {id!r}")
         self._persist(id)
+        self._release(id)
+
+    def _expired(self, id: str) -> None:
+        """Of a conversation that was idle for too long: cold where there is a database, else gone. CacheError while in use."""
+        sequence = self._live.get(id)
+        if sequence is not None and self.cache.pool.pinned(sequence.holding):
+            raise CacheError(f"the cache of {id!r} is in use")
+        if sequence is not None and self.driver is not None and self.driver.writable:
+            self._persist(id)
         self._release(id)
 
     def forget(self, id: str) -> None:

@@ -3,7 +3,7 @@
 ``browser`` and ``native`` are the only modules of the package that may import ``js`` or ``pyodide``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from .files import Answer, Device, Files, OpenFile
@@ -58,6 +58,12 @@ class Host(Protocol):
 
     async def unseal(self, key: bytes, sealed: bytes, bound: bytes = b"") -> bytes | None:
         """What was sealed with that key and ``bound``; None if it was with others, or was altered. HostError."""
+
+    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Blocks until a coroutine is done, inside the running event loop. HostError where this host cannot: it is closed then.
+
+        Browser: where the engine can suspend WebAssembly (JSPI) and something above awaits. Native: never.
+        """
 
     def memory_bytes(self) -> int | None:
         """Memory held by this process or by the interpreter's heap; None where the host does not tell."""

@@ -6,14 +6,14 @@ values go over with ``to_js``, come back with ``to_py``, promises are awaited wi
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import js
 import numpy as np
 import pyodide_js
-from pyodide.ffi import JsException, create_proxy
+from pyodide.ffi import JsException, can_run_sync, create_proxy, run_sync
 from pyodide.ffi import to_js as convert
 
 from .. import errors as kinds
@@ -137,6 +137,12 @@ class BrowserHost:
 
     async def _aes_key(self, key: bytes, use: str) -> Any:
         return await js.crypto.subtle.importKey("raw", self.to_js(key), "AES-GCM", False, self.to_js([use]))
+
+    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        if not can_run_sync():
+            work.close()
+            raise HostError("nothing can be waited for here without JSPI: await the method's asynchronous twin")
+        return run_sync(work)
 
     def memory_bytes(self) -> int | None:
         """Bytes of the interpreter's WebAssembly memory; it grows and never shrinks."""

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,10 @@ class NativeHost:
             return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
         except (InvalidTag, ValueError):  # ValueError: too short for a nonce
             return None
+
+    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        work.close()
+        raise HostError("a running event loop cannot be waited for from inside: await the method's asynchronous twin here")
 
     def memory_bytes(self) -> int | None:
         """Resident bytes of this process; None where the system has no /proc."""

@@ -87,29 +87,18 @@ class RouterPolicy:
 
 
 @dataclass(frozen=True)
-class TierPlan:
-    """How the KV cache of one session is to be kept."""
-
-    tail_length: int  # tokens, the newest
-    tail_precision: str
-    store_precision: str  # of the older tokens
-
-
-@dataclass(frozen=True)
 class QuantizationPolicy:
-    """Parameters of a "quantization" policy: how the two tiers of the KV cache of some layers are kept."""
+    """Parameters of a "quantization" policy: how the two tiers of the KV cache of some layers are kept.
+
+    What they come to for a session that matters so much, under that pressure, is decided by ``cache.quantize.decide``.
+    """
 
     layer_range: tuple[int, int] = (0, 16)  # first layer, and the one after the last
-    precision: str = "q4_0"  # of the store
+    precision: str = "q4_0"  # the least that older tokens are kept at
     activation_threshold: float = 0.0  # largest activation up to which this precision is used; 0: always
     memory_budget: int = 256 * 2**20  # bytes, of all sessions
     quality_weight: float = 0.5  # 0: only speed counts, 1: only quality
-    tail_length: int = 256  # tokens, the newest
-    tail_precision: str = "fp16"
-    shortest_tail: int = 64  # tokens that stay under any pressure
-    migration_batch: int = 64  # tokens that go from the tail to the store at once
-    relaxed_below: float = 0.5  # pressure below which a session that matters is kept more precisely
-    pressed_above: float = 0.8  # pressure above which one that matters little is kept less so
+    tail_length: int = 256  # newest tokens that are kept as float16: a multiple of 16, a page of the cache
 
     def __post_init__(self) -> None:
         layers = tuple(self.layer_range) if isinstance(self.layer_range, (list, tuple)) else ()
@@ -117,35 +106,12 @@ class QuantizationPolicy:
             raise ConfigError(f"layer_range is (first, one after the last), 0 <= first < last, not {self.layer_range!r}")
         object.__setattr__(self, "layer_range", layers)  # JSON has lists only
         one_of("precision", self.precision, PRECISIONS)
-        one_of("tail_precision", self.tail_precision, PRECISIONS)
         between("activation_threshold", self.activation_threshold, 0, math.inf)
         at_least("memory_budget", self.memory_budget, 1, "bytes")
         between("quality_weight", self.quality_weight, 0, 1)
-        at_least("shortest_tail", self.shortest_tail, 0, "tokens")
-        at_least("tail_length", self.tail_length, self.shortest_tail, "tokens")
-        at_least("migration_batch", self.migration_batch, 1, "tokens")
-        between("relaxed_below", self.relaxed_below, 0, 1)
-        between("pressed_above", self.pressed_above, self.relaxed_below, 1)
-
-    def plan(self, importance: float = 0.5, pressure: float = 0.0, quality: float = 0.5) -> TierPlan:
-        """What the policy comes to for a session: how much it matters, how full the memory is, how good answers have to be, 0 ... 1 each.
-
-        ``quality_weight`` says how much the last counts against the first. Where there is room, a session that matters (above 0.75) is
-        kept one step more precisely; where there is not, one that matters little (below 0.25, or up to any as the memory fills) is
-        kept one step less so, and its tail shrinks towards ``shortest_tail``.
-        """
-        for name, value in (("importance", importance), ("pressure", pressure), ("quality", quality)):
-            between(name, value, 0, 1)
-        worth = self.quality_weight * quality + (1 - self.quality_weight) * importance
-        place = PRECISIONS.index(self.precision)
-        if pressure < self.relaxed_below and worth > 0.75:
-            return TierPlan(self.tail_length, self.tail_precision, PRECISIONS[max(place - 1, 0)])
-        if pressure <= self.pressed_above:
-            return TierPlan(self.tail_length, self.tail_precision, self.precision)
-        press = (pressure - self.pressed_above) / max(1 - self.pressed_above, 1e-9)  # 0 ... 1
-        coarser = worth < 0.25 + 0.75 * press
-        tail = round(self.tail_length - press * (1 - worth) * (self.tail_length - self.shortest_tail))
-        return TierPlan(tail, self.tail_precision, PRECISIONS[min(place + coarser, len(PRECISIONS) - 1)])
+        at_least("tail_length", self.tail_length, 0, "tokens")
+        if self.tail_length % 16:
+            raise ConfigError(f"tail_length is {self.tail_length} tokens; a multiple of 16 would be right")
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "QuantizationPolicy":

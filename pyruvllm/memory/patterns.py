@@ -6,7 +6,7 @@ graph a pattern is ``derived`` from every entry, session or document that it was
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,15 +48,18 @@ class Pattern:
 
 
 class PatternStore:
-    """Synchronous; durable with the next flush of the memory. ``policy`` says what is one pattern, and how many there may be.
-
-    Over its capacity the least useful make room. Inside a transaction what was learned in it is not matched yet.
+    """Synchronous; durable with the next flush of the memory. ``policy``, or what it returns now, says what is one pattern, which are
+    matched and how many there may be: over that the least useful make room. Inside a transaction what was learned in it is not matched yet.
     """
 
-    def __init__(self, memory: "UnifiedMemory", policy: PatternPolicy | None = None):
-        self.memory, self.policy = memory, policy or PatternPolicy()
+    def __init__(self, memory: "UnifiedMemory", policy: PatternPolicy | Callable[[], PatternPolicy] | None = None):
+        self.memory, self._policy = memory, policy or PatternPolicy()
         self._count: int | None = None
         memory.watch(COLLECTION, self._changed)
+
+    @property
+    def policy(self) -> PatternPolicy:
+        return self._policy if isinstance(self._policy, PatternPolicy) else self._policy()
 
     def learn(
         self,

@@ -88,7 +88,7 @@ class PolicyStore:
 
     texts: ClassVar[dict[str, str]] = {
         "router": "Router policy: {model}, {context_size} tokens of context, temperature {temperature}, top-p {top_p}",
-        "quantization": "Quantization policy: {precision} for layers {layer_range} behind {tail_length} tokens of {tail_precision}",
+        "quantization": "Quantization policy: {precision} for layers {layer_range} behind {tail_length} tokens of float16",
         "ewc": "EWC policy: lambda {ewc_lambda}, {samples} samples of {task}",
         "pattern": "Pattern policy: one pattern from {similarity}, {capacity} patterns",
     }

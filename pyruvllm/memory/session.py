@@ -15,7 +15,9 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
+from inspect import ismethod
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 import numpy as np
 
@@ -109,7 +111,7 @@ class SessionIndex:
         self.memory, self.config = memory, memory.config.session
         self._warm: OrderedDict[str, Session] = OrderedDict()
         self._places: dict[int, str] = {}  # number of the record -> id, of those
-        self._ended: list[Callable[[str], None]] = []
+        self._ended: list[Callable[[], Callable[[str], None] | None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         memory.operations.add("sessions.delete", self._delete)
@@ -300,7 +302,7 @@ class SessionIndex:
 
         A callback that saves the state says where in ``kv_cache_ref``; a "cold" one stays, any other is cleared.
         """
-        self._ended.append(callback)
+        self._ended.append(WeakMethod(callback) if ismethod(callback) else lambda: callback)  # a model that is let go of is not held
 
     def expire(self, limit: int | None = None) -> "list[str]":
         """Ends the live state of sessions that are due, those idle longest first, and returns their ids.
@@ -317,7 +319,7 @@ class SessionIndex:
 
     def _end(self, id: str) -> bool:
         try:
-            for callback in self._ended:
+            for callback in [known for told in self._ended if (known := told()) is not None]:
                 callback(id)
         except RuvLLMError as error:
             log.warning("the session %r stays live: %s", id, error)

@@ -26,7 +26,7 @@ from .crossing import Crossing
 from .graph import Graph
 from .index import VectorIndex
 from .journal import Journal
-from .likeness import Likeness
+from .likeness import RULES, Likeness
 from .operations import Operations
 from .records import Records, Row, checksum, dump, to_blob
 from .search import Searchable
@@ -90,7 +90,6 @@ class UnifiedMemory(Searchable):
         await self._stop_growth()
         self.journal.mark()
         self.graph.forget_adjacency()
-        self.likeness = Likeness(self)
         self.distrust()
         rows = self.driver.query("SELECT name, space, dimension, codec FROM collections ORDER BY name")
         counts = self.records.counts()
@@ -181,6 +180,7 @@ class UnifiedMemory(Searchable):
 
     def distrust(self) -> None:
         """Calls back all who watch: the tables may say something else than a moment ago."""
+        self.likeness.behind.update(RULES)
         for changed in (each for watches in self._watches.values() for each in watches):
             changed(None)
 

@@ -23,7 +23,7 @@ from tests.e2e.browser import FLAGS, chromium, serving
 from tests.generators import clustered
 
 FILL_S = 60 * 60
-BOUNDS = {"policy: search, p99": 2.0, "session: recovered, p50": 0.1}  # milliseconds
+BOUNDS = {"policy: search, p99": 2.0, "session: recovered warm, p95": 0.1}  # milliseconds
 
 
 async def measure(given):
@@ -36,6 +36,7 @@ async def measure(given):
     from pyruvllm.embed.space import Space
     from pyruvllm.memory.graph import Edge
     from pyruvllm.memory.kernels import accelerator, open_registry
+    from pyruvllm.memory.patterns import PatternStore
     from pyruvllm.memory.policy import PolicyEntry, PolicyStore
     from pyruvllm.memory.session import SessionIndex
     from pyruvllm.memory.unified import UnifiedMemory
@@ -76,7 +77,7 @@ async def measure(given):
     driver = await open_driver(given["name"])
     registry = await open_registry(driver, Clock())
     memory = await UnifiedMemory.open(driver, Embedder(), Config(), accelerator=accelerator(registry))
-    policies, sessions, log = PolicyStore(memory), SessionIndex(memory), WitnessLog(memory)
+    policies, sessions, log, bank = PolicyStore(memory), SessionIndex(memory), WitnessLog(memory), PatternStore(memory)
     memory.search_with(None, source.draw(1)[0], 10, collections="patterns")
     figures["opened, to the first answer, s"] = now() - start
 
@@ -99,7 +100,14 @@ async def measure(given):
     if given["phase"] == "fill":
 
         def patterns(first, count):
-            memory.put("patterns", [Draft(text(first + i), f"p{first + i}", vector=v) for i, v in enumerate(source.draw(count))])
+            drafts = [Draft(text(first + i), f"p{first + i}", vector=v) for i, v in enumerate(source.draw(count))]
+            with memory.transaction():  # what learning writes, without the search for one like it
+                memory.put("patterns", drafts)
+                memory.driver.executemany(
+                    """INSERT INTO patterns (number, kind, quality, size, uses, learned_at, last_used, decayed_at)
+                    SELECT number, 'answer', ?, 1, 0, created_at, created_at, created_at FROM records WHERE id = ?""",
+                    [(float(random.random()), draft.id) for draft in drafts],
+                )
 
         def talk(first, count):
             for place in range(first, first + count):
@@ -120,7 +128,7 @@ async def measure(given):
 
         def ruled(first, count):
             for i, vector in enumerate(source.draw(count)):
-                policies.put(PolicyEntry("pattern", {"number": first + i}, "background_loop", 0.5, vector))
+                policies.put(PolicyEntry("bench", {"number": first + i}, "background_loop", 0.5, vector))
 
         await filled("patterns", given["patterns"], 2000, patterns)
         await filled("sessions", given["sessions"], 200, talk)
@@ -129,7 +137,7 @@ async def measure(given):
         await filled("edges", given["edges"], 20_000, linked)
         start = now()
         await memory.grown()
-        figures["graphs of the index finished, s"] = now() - start
+        figures["graphs of the index and edges of what is alike finished, s"] = now() - start
     else:
         queries = source.draw(200)
         since = 1_760_000_000_000 + (given["witness"] - 600) * 6000
@@ -139,14 +147,31 @@ async def measure(given):
             lambda turn: memory.search_with(text(turn), queries[turn], 10, collections=("patterns", "witness", "sessions")),
         )
         asked("policy: in force", lambda turn: policies.latest("router"))
-        asked("policy: search", lambda turn: policies.search("pattern", queries[turn], 3))
-        asked("session: recovered", lambda turn: sessions.get(f"s{turn}"))
+        asked("policy: search", lambda turn: policies.search("bench", queries[turn], 3))
+        asked("session: recovered cold", lambda turn: sessions.get(f"s{turn}"))
+        asked("session: recovered warm", lambda turn: sessions.get(f"s{turn}"))
+        figures["session: live"] = sessions.count(live=True)
+        asked("pattern: match", lambda turn: bank.match(queries[turn], 5))
+        asked("pattern: match of a kind", lambda turn: bank.match(queries[turn], 5, kind="answer"))
+        asked("pattern: reinforce", lambda turn: bank.reinforce(f"p{turn}", 0.9))
         asked("session: of a user", lambda turn: sessions.list(user_id=f"u{turn % 100}"))
         asked("witness: quality below 0.5, last hour", lambda turn: log.list({"quality": {"$lt": 0.5}, "timestamp": {"$gte": since}}, 50))
         asked("witness: of a session", lambda turn: log.list({"session": f"s{turn}"}, 50))
         asked("witness: errors of a kind", lambda turn: log.list({"error.kind": "TimeoutError"}, 50))
         asked("witness: similar", lambda turn: memory.search_with(None, queries[turn], 10, collections="witness", mode="vector"))
         asked("graph: neighbours", lambda turn: memory.graph.neighbours(f"p{turn}"))
+        start = now()
+        memory.graph.forget_adjacency()
+        figures["graph: arrays made, s"], edges = -start, memory.graph.adjacency
+        figures["graph: arrays made, s"] += now()
+        figures["graph: arrays, MB"] = edges.nbytes / 1e6
+        ends = [(f"p{turn}", f"p{given['patterns'] - 1 - turn}") for turn in range(200)]
+        asked("graph: two steps", lambda turn: memory.graph.traverse(ends[turn][0], depth=2, limit=100))
+        asked("graph: three steps of weight 0.5", lambda turn: memory.graph.traverse(ends[turn][0], depth=3, least=0.5, limit=100))
+        asked("graph: path of fewest edges", lambda turn: memory.graph.shortest_path(*ends[turn]), 50)
+        asked("graph: path of heaviest edges", lambda turn: memory.graph.shortest_path(*ends[turn], by="weight"), 10)
+        used = [[(e.source, e.relation, e.target) for e in memory.graph.edges(one, limit=8)] for one, _ in ends]
+        asked("graph: 8 edges reinforced", lambda turn: memory.graph.reinforce_many(used[turn], True))
         late = [entry(10_000_000 + place, *source.draw(2)) for place in range(2100)]
         took = []
         for turn in range(20):
@@ -158,6 +183,11 @@ async def measure(given):
         figures["commit of 100 witness entries, p50"], figures["commit of 100 witness entries, p95"] = (
             float(np.percentile(took, s)) for s in (50, 95)
         )
+        start = now()
+        await memory.grown()
+        figures["graph: edges of 2,000 entries like others laid, s"] = now() - start
+        lessons = source.draw(50)
+        asked("pattern: learn", lambda turn: bank.learn(text(turn), lessons[turn], quality=0.6, learned_from=[f"w{turn}"]), 50)
         asked("witness: record", lambda turn: log.record(late[2000 + turn]), 100)
         figures["index in memory, MB"] = sum(sum(c.index.statistics().bytes.values()) for c in memory.collections()) / 1e6
         figures["database, MB"] = driver.size() / 1e6

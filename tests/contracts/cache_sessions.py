@@ -220,3 +220,19 @@ class SessionCacheContract:
                 made[id].append(int(logits.argmax()))
                 logits = runner.feed(made[id][-1:])
         assert made["interrupted"] == made["whole"]
+
+    async def test_a_session_that_expires_gives_its_pages_back_and_finds_them_again(self, kernels, open_memory):
+        memory = await open_memory()
+        caches = caches_over(kernels, memory)
+        caches.sessions.open("a")
+        resumed = caches.open("a")
+        feed(caches.cache, resumed.sequence, tokens(100))
+        before = image(caches.cache, resumed.sequence)
+        memory.clock.now += memory.config.session.idle_ms
+        caches.cache.pool.pin(resumed.sequence.holding)
+        assert caches.sessions.expire() == [] and caches.sessions.get("a").live  # an answer is being made
+        caches.cache.pool.unpin(resumed.sequence.holding)
+        assert caches.sessions.expire() == ["a"]
+        assert (caches.tier("a"), caches.cache.pool.used, caches.sessions.get("a").kv_cache_ref.tier) == ("cold", 0, "cold")
+        again = caches.open("a")
+        assert again.tier == "cold" and image(caches.cache, again.sequence) == before

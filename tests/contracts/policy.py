@@ -5,9 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pyruvllm.cache.quantize import decide
 from pyruvllm.config import PolicyConfig
 from pyruvllm.errors import ConfigError, DuplicateError, NotFoundError
-from pyruvllm.memory.parameters import PRECISIONS, EwcPolicy, KernelPolicy, PatternPolicy, TierPlan
+from pyruvllm.memory.parameters import EwcPolicy, KernelPolicy, PatternPolicy
 from pyruvllm.memory.policy import BUNDLED, SOURCES, Fallback, PolicyEntry, PolicyStore, QuantizationPolicy, RouterPolicy
 from tests.contracts.stores import another, settings_at, tables, vector
 from tests.contracts.writeback import HandClock
@@ -40,40 +41,13 @@ class PolicyContract:
         with pytest.raises(ConfigError, match="'weather' has no parameters of a kind"):
             PolicyEntry("weather", {"wind": 3}, "federated").typed()
 
-    async def test_a_quantization_policy_plans_the_two_tiers_of_a_session(self):
-        policy = QuantizationPolicy(precision="q8")
-        assert policy.plan() == TierPlan(256, "fp16", "q8")
-        assert policy.plan(importance=1, quality=1) == TierPlan(256, "fp16", "fp16")
-        assert policy.plan(importance=1, quality=1, pressure=0.6) == TierPlan(256, "fp16", "q8")
-        assert policy.plan(importance=0, quality=0, pressure=1) == TierPlan(64, "fp16", "q4_k")
-        assert policy.plan(importance=1, quality=1, pressure=1) == TierPlan(256, "fp16", "q8")
-        only_speed = QuantizationPolicy(quality_weight=0)
-        assert only_speed.plan(importance=1, quality=0) == only_speed.plan(importance=1, quality=1) != only_speed.plan(importance=0)
-
-    @settings(max_examples=50, deadline=None)
-    @given(
-        policy=st.builds(
-            QuantizationPolicy,
-            precision=st.sampled_from(PRECISIONS),
-            quality_weight=st.floats(0, 1),
-            tail_length=st.integers(64, 4096),
-            relaxed_below=st.floats(0, 0.5),
-            pressed_above=st.floats(0.5, 1),
-        ),
-        importance=st.floats(0, 1),
-        pressure=st.floats(0, 1),
-        quality=st.floats(0, 1),
-        more=st.floats(0, 1),
-    )
-    async def test_more_pressure_or_less_worth_never_keeps_more(self, policy, importance, pressure, quality, more):
-        def size(plan):
-            assert policy.shortest_tail <= plan.tail_length <= policy.tail_length
-            assert abs(PRECISIONS.index(plan.store_precision) - PRECISIONS.index(policy.precision)) <= 1
-            return plan.tail_length, -PRECISIONS.index(plan.store_precision)
-
-        plan = size(policy.plan(importance, pressure, quality))
-        for less in (policy.plan(importance, min(1, pressure + more), quality), policy.plan(max(0, importance - more), pressure, quality)):
-            assert all(a <= b for a, b in zip(size(less), plan, strict=True))
+    async def test_a_quantization_policy_decides_how_a_cache_is_kept(self, open_memory):
+        store = PolicyStore(await open_memory())
+        bundled = decide(store.latest("quantization").parameters)
+        assert (bundled.tail, bundled.old, bundled.layers) == (256, "q8", (0, 16))
+        store.put(PolicyEntry("quantization", {"tail_length": 64, "precision": "q4_k", "layer_range": [2, 8]}, "deep_loop"))
+        pressed = decide(store.latest("quantization").parameters, importance=0.0, pressure=1.0)
+        assert (pressed.tail, pressed.old, pressed.layers) == (64, "q8q4", (2, 8))
 
     async def test_a_read_only_memory_answers_with_the_defaults_too(self, open_memory):
         writer = await open_memory()
@@ -256,9 +230,8 @@ class PolicyContract:
             ({"policy_type": "quantization", "parameters": {"precision": "q3"}}, "precision is 'q3'; one of fp16"),
             ({"policy_type": "quantization", "parameters": {"memory_budget": 0}}, "memory_budget"),
             ({"policy_type": "quantization", "parameters": {"quality_weight": 2}}, "quality_weight is 2"),
-            ({"policy_type": "quantization", "parameters": {"tail_length": 32}}, "tail_length is 32"),
-            ({"policy_type": "quantization", "parameters": {"tail_precision": "q2"}}, "tail_precision is 'q2'"),
-            ({"policy_type": "quantization", "parameters": {"pressed_above": 0.1}}, "pressed_above is 0.1"),
+            ({"policy_type": "quantization", "parameters": {"tail_length": 100}}, "tail_length is 100 tokens; a multiple of 16"),
+            ({"policy_type": "quantization", "parameters": {"tail_length": -16}}, "tail_length is -16"),
             ({"policy_type": "ewc", "parameters": {"fisher_decay": 2}}, "fisher_decay is 2"),
             ({"policy_type": "ewc", "parameters": {"weights": [1.0, None]}}, "weights are a list of finite numbers"),
             ({"policy_type": "ewc", "parameters": {"weights": [1.0, 2.0]}}, "2 weights has as many values in its fisher_diagonal, not 0"),

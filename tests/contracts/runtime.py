@@ -142,6 +142,24 @@ class RuntimeContract:
         with pytest.raises(NotFoundError):
             await llm.forget(user="ann")
 
+    async def test_what_hangs_together_is_linked_and_what_is_forgotten_lets_go(self, open_llm):
+        llm = await open_llm()
+        documents = await self.told(llm)
+        first, again = [await llm.ask("When does the lease end?", session=name) for name in ("s", "t")]
+        await llm.flush()
+        await llm.memory.grown()
+        graph = llm.memory.graph
+        assert graph.neighbours(again.id, "similar", "out") == [first.id]
+        path = graph.shortest_path("s", documents["Lease"].id)
+        assert [edge.relation for edge in path] == ["contains", "recalled", "contains"]
+        learned = llm.patterns.learn("Leases end when they say", llm.memory.vector(first.id), learned_from=[first.id, again.id])
+        assert llm.patterns.match(llm.memory.vector(again.id), 1)[0][0].id == learned.id
+        await llm.forget(session="s")
+        known = {id for (id,) in llm.memory.driver.query("SELECT id FROM records UNION SELECT id FROM documents")}
+        ends = {id for row in llm.memory.driver.query("SELECT source, target FROM edges") for id in row}
+        assert ends and ends <= known and llm.patterns.learned_from(learned.id) == [again.id]
+        assert graph.traverse([first.id, "s"]) == []
+
     async def test_a_forgotten_session_takes_its_turns_and_entries_along(self, open_llm):
         llm = await open_llm()
         await self.told(llm)

@@ -18,7 +18,7 @@ LAYERS = (
     ("learning", "federation"),
     ("answering", "locking"),
     ("runtime",),
-    ("chat", "notebook", "cli", "__init__", "__main__"),
+    ("chat", "adapters", "notebook", "cli", "__init__", "__main__"),
     ("memory_chat",),
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
