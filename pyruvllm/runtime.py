@@ -331,8 +331,9 @@ class RuvLLM(Lockable):
     async def make_room(self, *, indexes: bool = False) -> Room:
         """Lets go of what can be made again, and gives what is free back to the disk; says what went. Nothing of a user's is touched.
 
-        What goes: the cache of embeddings, packs of kernels that newer ones replaced; with ``indexes`` the saved graphs, which the next
-        opening makes anew from the rows. QuotaError when there is no room for the smaller copy: then all is as it was, in memory too.
+        What goes: the cache of embeddings, keys and values of conversations, packs of kernels that newer ones replaced; with ``indexes``
+        the saved graphs, which the next opening makes anew from the rows. QuotaError when there is no room for the smaller copy: then
+        all is as it was, in memory too.
         """
         return Room(**await self.memory.operations.run("make_room", indexes=indexes))
 

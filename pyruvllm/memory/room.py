@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 # Whose rows a side table has, where it is not a table of records itself.
 SIDES = {"documents": "documents", "passages": "documents", "sessions": "sessions", "turns": "sessions", "policies": "policies"}
-SIDES |= {"witness": "witness", "witness_chain": "witness", "patterns": "patterns"}
-CACHES = {"embeddings": "embeddings of texts seen before", "kernel_packs": "installed packs of kernels", "changes": "for tabs that follow"}
-CACHES |= {"operations": "for tabs that follow"}
+SIDES |= {"witness": "witness", "witness_chain": "witness", "witness_keys": "witness", "witness_archived": "witness"}
+SIDES |= {"witness_archives": "witness", "patterns": "patterns"}
+CACHES = {"embeddings": "embeddings of texts seen before", "kernel_packs": "installed packs of kernels"}
+CACHES |= {"kv_sessions": "states of conversations", "kv_pages": "states of conversations"}
+CACHES |= {"changes": "for tabs that follow", "operations": "for tabs that follow"}
+EDGES = ("edges", "nodes", "relations", "links")
 VECTORS = ("embedding", "response_embedding", "fisher_diagonal")  # columns; every other blob counts as text
 BY_COLLECTION = ("records", "vectors", "postings", "index_segments", "index_states", "index_changes", "collections")
 
@@ -57,6 +60,7 @@ class Room:
     """What was let go of, and the database's bytes before and after. ``compacted``: whether free pages were given back to the disk."""
 
     embeddings: int  # rows of the cache
+    conversations: int  # whose keys and values are computed anew when they go on
     packs: int  # files of kernels that were replaced by newer ones
     indexes: int  # saved segments; the next opening makes the graphs anew
     before: int
@@ -85,7 +89,7 @@ async def report(memory: "UnifiedMemory") -> StorageReport:
         await asyncio.sleep(0)
         if table not in BY_COLLECTION:
             _add_table(memory, found, table)
-    for name, count in _rows(memory, EDGES):
+    for name, count in _rows(memory, BEGINNING):
         found.collections.setdefault(name, Share()).edges = count
     found.collections = {name: share for name, share in found.collections.items() if share.rows or share.bytes or share.edges}
     found.free = number(driver, "PRAGMA freelist_count") * page
@@ -95,7 +99,7 @@ async def report(memory: "UnifiedMemory") -> StorageReport:
     return found
 
 
-EDGES = """SELECT name, count(*) FROM (
+BEGINNING = """SELECT name, count(*) FROM (
     SELECT coalesce(r.collection, 'documents') AS name FROM edges AS e LEFT JOIN records AS r ON r.id = e.source
     WHERE r.id IS NOT NULL OR e.source IN (SELECT id FROM documents)) GROUP BY name"""
 
@@ -108,8 +112,8 @@ def _add_table(memory: "UnifiedMemory", found: StorageReport, table: str) -> Non
     if table in SIDES:
         share = found.collections.setdefault(SIDES[table], Share())
         share.text, share.vectors = share.text + text, share.vectors + vectors
-    elif table == "edges":
-        found.edges = text
+    elif table in EDGES:
+        found.edges += text
     elif table in CACHES:
         found.caches[CACHES[table]] = found.caches.get(CACHES[table], 0) + text
     elif text:
@@ -133,6 +137,7 @@ async def make_room(memory: "UnifiedMemory", indexes: bool) -> Room:
         [(embeddings,)] = _rows(memory, "SELECT count(*) FROM embeddings")
         clear(driver)
         packs = driver.execute("DELETE FROM kernel_packs WHERE place = 'previous'")
+        conversations = driver.execute("DELETE FROM kv_sessions")
         segments = 0
         if indexes:
             [(segments,)] = _rows(memory, "SELECT count(*) FROM index_segments")
@@ -144,4 +149,4 @@ async def make_room(memory: "UnifiedMemory", indexes: bool) -> Room:
         await driver.compact()
     else:
         await memory.flush()
-    return Room(embeddings, packs, segments, before, driver.size(), free > 0.05)
+    return Room(embeddings, conversations, packs, segments, before, driver.size(), free > 0.05)

@@ -186,19 +186,6 @@ def test_a_broken_file_is_refused_and_changes_nothing(home: Page, tmp_path: Path
     expect(library(page, "Lease")).to_be_visible()
 
 
-def test_a_second_tab_reads_only_and_takes_over(home: Page, context: BrowserContext):
-    paste(home, NOTE, "Lease")
-    second = context.new_page()
-    second.goto("/")
-    ready(second)
-    expect(second.get_by_text("This tab reads only.")).to_be_visible()
-    expect(ask(second, "When does the lease end?")).to_contain_text("31 January 2029")
-    home.close()
-    second.get_by_role("button", name="Take over").click()
-    expect(second.locator("#status")).to_have_attribute("data-state", "ready")
-    paste(second, "The kettle is from 1931.", "Kettle")
-
-
 def test_a_full_disk_is_said_and_a_later_try_saves(home: Page, context: BrowserContext, site: str, tmp_path: Path):
     page = home
     devtools = context.new_cdp_session(page)

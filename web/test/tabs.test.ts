@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Database, openDatabase } from "../src/bridge/database";
+import { PATIENCE } from "../src/bridge/tabs";
 import { fresh, integer, row, text } from "./support";
 
 /** A tab that has told the others of itself. Calls add a row, once for each id: `done` counts how often they were really made. */
@@ -158,7 +159,7 @@ test("tabs take turns at writing, folding and dying, and the file stays in order
   const name = fresh();
   let writer = await tab(name);
   let rows = 0;
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < 4; round++) {
     const next = await tab(name);
     for (let batch = 0; batch < 3; batch++) {
       fill(writer, 120);
@@ -234,6 +235,79 @@ test("a writer whose lock is taken away while it commits loses nothing that it a
   await until(() => count(first) === acknowledged + 1);
   await Promise.all([first.close(), second.close()]);
   await sound(name, acknowledged + 1);
+});
+
+test("a writer that says nothing is replaced, and follows when it wakes", async () => {
+  const name = fresh();
+  const [first, second] = [await tab(name), await tab(name)];
+  const channel = (first as any).others.tabs;
+  const hear = channel.hear;
+  channel.hear = () => undefined; // asleep
+  const patience = { ...PATIENCE };
+  Object.assign(PATIENCE, { ping: 20, silence: 200 });
+  try {
+    const why = new Promise<string>((resolve) => second.follow((what, why) => what === "writer" && resolve(why)));
+    assert.equal(await second.call("while it sleeps", "x"), "x done");
+    assert.match(await why, /did not answer/);
+    assert.equal(second.role, "writer");
+  } finally {
+    Object.assign(PATIENCE, patience);
+  }
+  channel.hear = hear;
+  await until(() => first.role === "follower" && count(first) === 1);
+  assert.equal(await first.call("awake again", "x"), "x done");
+  await second.close();
+  await until(() => first.writable);
+  await first.close();
+  await sound(name, 2);
+});
+
+test("a follower whose memory was sealed in another tab is told, and writes nothing", async () => {
+  const name = fresh();
+  const [writer, follower] = [await tab(name), await tab(name)];
+  fill(writer, 3);
+  await writer.flush();
+  await until(() => count(follower) === 3);
+  await writer.protect({ passphrase: "a long enough passphrase" });
+  assert.match((await follower.lost)!, /protected was changed/);
+  assert.equal(follower.role, "reader");
+  await writer.close();
+  await follower.close();
+  const again = await openDatabase(name, { passphrase: "a long enough passphrase" });
+  assert.equal(count(again), 3);
+  await again.close();
+});
+
+test("tabs of a sealed memory follow each other", async () => {
+  const name = fresh();
+  const secret = { passphrase: "a long enough passphrase" };
+  const writer = await openDatabase(name, secret);
+  writer.run("CREATE TABLE t (id INTEGER PRIMARY KEY, call TEXT UNIQUE, body BLOB)");
+  await writer.flush();
+  const follower = await openDatabase(name, secret);
+  follower.follow(() => undefined);
+  fill(writer, 50);
+  await writer.flush();
+  await until(() => count(follower) === 50);
+  await writer.scrub();
+  await writer.close();
+  await until(() => follower.writable);
+  fill(follower, 5);
+  await follower.close();
+  const again = await openDatabase(name, secret);
+  assert.equal(count(again), 55);
+  await again.close();
+});
+
+test("a database that is too large for the tab is refused before it is unpacked", async () => {
+  const name = fresh();
+  const writer = await tab(name);
+  (writer as any).connection.file.size = 3 * 2 ** 30;
+  fill(writer, 1);
+  await (writer as any).store.commit((writer as any).connection.file);
+  await assert.rejects(openDatabase(name, { readonly: true }), { name: "StorageError", message: /3072 MB.*this tab can hold about 1024 MB/ });
+  (writer as any).connection.file.size = 8192;
+  await writer.close();
 });
 
 test("a closed tab's calls end", async () => {

@@ -6,17 +6,14 @@ import { engine, type Engine } from "./engine";
 import { Failure, failed } from "./failure";
 import { remove } from "./indexeddb";
 import type { Protection, Secret } from "./keys";
+import { Membership, type Member, type Told } from "./membership";
 import { PAGE, PagedFile } from "./pagedfile";
 import { PageStore } from "./pagestore";
-import { Tabs, type Perform } from "./tabs";
-import { acquire, inherit, seize, type Lock } from "./writer";
+import type { Perform } from "./tabs";
+import { acquire, type Lock } from "./writer";
 
 const IN_MEMORY = ":memory:";
 const MAKING_MS = 10_000; // for another tab to save the first of a new database
-const POLL_MS = 1000; // what another tab saved is known at once, as it tells; at the latest after this, should a message be lost
-
-/** What a tab is told of the others: it follows now, and why; it writes now; what it reads is newer. */
-export type Told = (what: "follower" | "writer" | "refreshed", why: string) => void;
 
 export interface OpenOptions extends Secret {
   readonly?: boolean;
@@ -69,19 +66,14 @@ export class Database {
   private replacing = false;
   private closed = false;
   private fenced: Failure | undefined;
-  private tabs: Tabs | undefined; // none in memory, read-only, or lost
-  private told: Told | undefined;
-  private waiting = new AbortController(); // for the lock
-  private polling: ReturnType<typeof setInterval> | undefined;
-  private refreshing: Promise<void> | undefined;
-  private promotion: Promise<void> | undefined;
+  private others: Membership | undefined; // the other tabs; none in memory, read-only, or lost
 
   constructor(
     readonly name: string,
     private readonly engine: Engine,
     file: PagedFile,
     private store?: PageStore,
-    private lock?: Lock,
+    lock?: Lock,
   ) {
     this.lost = new Promise((resolve) => (this.lose = resolve));
     this.connection = new Connection(engine, file);
@@ -104,52 +96,48 @@ export class Database {
       throw error;
     }
     if (readonly) store.close(); // it has all it will ever read
-    else database.join();
-    if (lock) globalThis.addEventListener?.("pagehide", database.leave);
+    else database.others = new Membership(database.member(store), lock);
     return database;
   }
 
   /** "writer"; "follower": another tab is, and does what is asked by `call`; "reader": nothing can be written here. */
   get role(): "writer" | "follower" | "reader" {
-    return this.writable ? "writer" : this.tabs ? "follower" : "reader";
+    return this.writable ? "writer" : this.others ? "follower" : "reader";
   }
 
   /** Whether other tabs can have it open. */
   get shared(): boolean {
-    return this.tabs !== undefined;
+    return this.others !== undefined;
   }
 
   /** From now on `told` hears of the other tabs, and a follower sees what the writer saves and takes its place. */
   follow(told: Told): void {
-    this.told = told;
-    if (this.role === "follower" && this.polling === undefined) this.await();
+    this.others?.follow(told);
   }
 
   /** What calls of other tabs are done by, while this one is the writer. */
   serve(perform: Perform): void {
-    this.tabs?.serve(perform);
+    this.others?.tabs.serve(perform);
   }
 
   /** Has the writer do something, and resolves with its answer when what it saved can be read here. */
   async call(call: string, request: string): Promise<string> {
     this.assertUsable();
-    if (!this.tabs) throw new Failure("ReadOnlyError", `the database "${this.name}" is open read-only here`);
-    const answer = await this.tabs.call(call, request);
+    if (!this.others) throw new Failure("ReadOnlyError", `the database "${this.name}" is open read-only here`);
+    const answer = await this.others.tabs.call(call, request);
     await this.refresh();
     return answer;
   }
 
   /** Becomes the writer. One that answers saves first; of one that does not, nothing that it acknowledged is lost. */
   async takeOver(): Promise<void> {
-    if (this.role !== "follower") return;
-    await this.tabs!.handover();
-    await this.seize();
+    if (!this.writable && !this.others) throw new Failure("ReadOnlyError", `the database "${this.name}" is open read-only here`);
+    await this.others?.takeOver();
   }
 
   /** Takes in what the writer saved, if this is a follower. */
   async refresh(): Promise<void> {
-    if (this.role !== "follower" || this.closed) return;
-    await this.inTurn(() => this.catchUp());
+    await this.others?.refresh();
   }
 
   run(sql: string, packed?: Uint8Array): number {
@@ -186,7 +174,7 @@ export class Database {
           await store.commit(this.connection.file, true);
           await store.foldSome();
         } while (store.logged);
-        this.tabs?.saved();
+        this.others?.tabs.saved();
       }),
     );
   }
@@ -200,14 +188,14 @@ export class Database {
   async protect(secret: Secret | null): Promise<void> {
     const store = this.writableStore();
     await this.inTurn(() => this.guarded(() => store.protect(this.connection.file, secret)));
-    this.tabs?.saved();
+    this.others?.tabs.saved();
   }
 
   /** From now on `next` opens the sealed database and nothing else does; `current` must open it now. No data is written. */
   async rekey(current: Secret, next: Secret): Promise<void> {
     const store = this.writableStore();
     await this.inTurn(() => this.guarded(() => store.rekey(current, next)));
-    this.tabs?.saved();
+    this.others?.tabs.saved();
   }
 
   /** The whole database as one ordinary SQLite file, whose bytes depend on its content alone: the twin of pyruvllm/storage/image.py. */
@@ -263,7 +251,7 @@ export class Database {
       const next = new Connection(this.engine, file);
       try {
         await this.inTurn(() => this.guarded(async () => this.store?.replace(file)));
-        this.tabs?.saved();
+        this.others?.tabs.saved();
       } catch (error) {
         next.close();
         throw error;
@@ -290,7 +278,7 @@ export class Database {
     const written = await this.guarded(() => store.commit(this.connection.file));
     if (!written) return;
     this.durableMs = performance.now() - start;
-    this.tabs?.saved();
+    this.others?.tabs.saved();
   }
 
   /** After an acknowledgement: folds what the commit planned, and goes on in further turns while the log is too long. */
@@ -324,7 +312,7 @@ export class Database {
       return await work();
     } catch (error) {
       const failure = failed(`saving the database "${this.name}"`, error);
-      if (failure.name === "FencedError") this.stepDown(failure.message);
+      if (failure.name === "FencedError") this.others?.stepDown(failure.message);
       throw failure;
     }
   }
@@ -351,128 +339,41 @@ export class Database {
     return turn;
   }
 
-  /** Finds the other tabs, and does their work or has them do it. */
-  private join(): void {
-    this.tabs = new Tabs(this.name, {
-      saved: () => void this.soon(),
-      handOver: async () => {
-        do await this.flush();
-        while (this.connection.file.changed);
-        this.stepDown("another tab asked to write");
+  /** This database as its membership sees and changes it. */
+  private member(store: PageStore): Member {
+    const database = this;
+    return {
+      name: this.name,
+      store,
+      get file() {
+        return database.connection.file;
       },
-      silent: () =>
-        this.seize("the tab that wrote did not answer").catch((error: Error) => {
-          throw new Failure("StorageError", `the tab that writes does not answer, it may be asleep, and this one could not take over: ${error.message}`);
-        }),
-    });
-    if (this.writable) this.lead();
-    else this.tabs.follow();
+      get writable() {
+        return database.writable;
+      },
+      set writable(writable) {
+        database.writable = writable;
+      },
+      flush: () => this.flush(),
+      forbid: () => this.forbid(),
+      reconnect: (file) => this.reconnect(file),
+      inTurn: (work) => this.inTurn(work),
+      end: (reason) => this.end(reason),
+    };
   }
 
-  private lead(): void {
-    clearInterval(this.polling);
-    const lock = this.lock!;
-    void lock.stolen.then(() => this.lock === lock && this.stepDown("another tab took over the writing"));
-    this.tabs!.lead();
-  }
-
-  /** Waits for the writer's place, and looks at what is saved until then. */
-  private await(): void {
-    clearInterval(this.polling);
-    this.polling = setInterval(() => void this.soon(), POLL_MS);
-    (this.polling as { unref?(): void }).unref?.(); // Node would wait for it
-    void this.soon();
-    const { signal } = this.waiting;
-    void inherit(this.name, signal).then((lock) => {
-      if (signal.aborted) return lock?.release(); // it takes the lock by other means, or was closed
-      this.promotion = this.promote(lock!, false).catch(() => undefined); // it waits again
-    });
-  }
-
-  /** One refresh at a time, and one more if something came meanwhile. */
-  private soon(): Promise<void> {
-    if (!this.told) return Promise.resolve(); // who reads is not ready yet: nothing may change under it
-    this.refreshing ??= Promise.resolve().then(() => {
-      this.refreshing = undefined;
-      return this.refresh();
-    }).catch(() => undefined); // what is read stays as old as it is, and the next look tries again
-    return this.refreshing;
-  }
-
-  /** In turn. The image, what SQLite has read of it, and whoever indexed it change in one step. */
-  private async catchUp(): Promise<void> {
-    const store = this.store!;
-    const newer = await store.newer().catch((error: Error) => {
-      if (error.name === "LockedError") this.end(error.message); // what it cannot read it can neither follow nor write
-      throw error;
-    });
-    if (!newer || this.closed || this.writable) return;
-    store.take(this.connection.file, newer);
-    if (!newer.pages.length && !newer.extents.length) return;
-    this.reconnect(this.connection.file);
-    this.told?.("refreshed", "");
+  private forbid(): void {
+    this.writable = false;
+    this.connection.forbidWrites();
   }
 
   private reconnect(file: PagedFile): void {
     const next = new Connection(this.engine, file);
-    this.connection.close();
+    const before = this.connection;
     this.connection = next;
     if (!this.writable) next.forbidWrites();
-  }
-
-  private async seize(why = ""): Promise<void> {
-    this.waiting.abort();
-    await this.promotion;
-    if (this.role !== "follower") return;
-    this.waiting = new AbortController();
-    await this.promote(await seize(this.name), true, why);
-  }
-
-  /** From follower to writer. One that took the lock away claims the store before it writes: the one before may still be committing. */
-  private async promote(lock: Lock, stolen: boolean, why = ""): Promise<void> {
-    try {
-      await this.inTurn(async () => {
-        for (let attempt = 0; ; attempt++) {
-          await this.catchUp();
-          if (this.role !== "follower" || this.closed) throw new Failure("StorageError", `the database "${this.name}" was closed`);
-          if (!stolen) break;
-          try {
-            await this.store!.claim();
-            break;
-          } catch (error) {
-            if ((error as Error).name !== "FencedError" || attempt > 10) throw failed(`taking over the database "${this.name}"`, error);
-          }
-        }
-        this.lock = lock;
-        this.writable = true;
-        this.reconnect(this.connection.file);
-        globalThis.addEventListener?.("pagehide", this.leave);
-      });
-    } catch (error) {
-      lock.release();
-      if (this.role === "follower" && !this.closed) this.await();
-      throw error;
-    }
-    this.told?.("writer", why);
-    this.lead();
-  }
-
-  /** From writer to follower: what was not saved is let go of, and what is saved is read anew. */
-  private stepDown(reason: string): void {
-    if (!this.tabs || !this.writable) return;
-    this.writable = false;
-    this.connection.forbidWrites();
-    globalThis.removeEventListener?.("pagehide", this.leave);
-    this.lock?.release();
-    this.lock = undefined;
-    this.tabs.follow();
-    this.inTurn(async () => {
-      const file = await this.store!.reload();
-      if (!file || this.closed) return;
-      this.reconnect(file);
-      this.told?.("follower", reason);
-      this.await();
-    }).catch((error: Error) => this.end(error.message));
+    before.close();
+    if (before.file !== file && this.protection) before.file.wipe();
   }
 
   private replaced(): Failure {
@@ -486,18 +387,10 @@ export class Database {
       this.connection.forbidWrites();
     }
     this.writable = false;
-    this.waiting.abort();
-    clearInterval(this.polling);
-    this.tabs?.close(reason ?? `the database "${this.name}" is closed`);
-    this.tabs = undefined;
-    globalThis.removeEventListener?.("pagehide", this.leave);
-    this.lock?.release();
-    this.lock = undefined;
+    this.others?.leave(reason ?? `the database "${this.name}" is closed`);
+    this.others = undefined;
     this.lose(reason);
   }
-
-  /** A page that is put aside may never come back, and others should be able to write. */
-  private readonly leave = (): void => this.end(`the page was left; load it again to write to "${this.name}"`);
 
   private assertUsable(): void {
     if (this.closed) throw new Failure("StorageError", `the database "${this.name}" is closed`);

@@ -2,12 +2,10 @@
 //
 // A call is a text with an id of its own. It is answered after it is durable, and whoever becomes the writer is asked again
 // for what the one before did not answer: by the id it knows what was done already. A writer that says nothing for
-// SILENCE_MS is asleep or stuck, and another takes its place; the page store's epoch keeps it from writing when it wakes.
+// PATIENCE.silence is asleep or stuck, and another takes its place; the page store's epoch keeps it from writing when it wakes.
 import { Failure } from "./failure";
 
-const PING_MS = 2_000;
-const SILENCE_MS = 10_000;
-const HANDOVER_MS = 3_000;
+export const PATIENCE = { ping: 2_000, silence: 10_000, handover: 3_000 }; // ms
 const REMEMBERED = 200; // answers that are given again if they are asked for again
 
 type Message =
@@ -101,7 +99,7 @@ export class Tabs {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const refused = await new Promise<string | null>((resolve) => {
       this.handed = resolve;
-      timer = setTimeout(() => resolve(null), HANDOVER_MS);
+      timer = setTimeout(() => resolve(null), PATIENCE.handover);
       this.post({ kind: "handover" });
     });
     clearTimeout(timer);
@@ -185,17 +183,17 @@ export class Tabs {
   private watch(): void {
     if (this.timer !== undefined) return;
     this.heard = this.ticked = performance.now();
-    this.timer = setInterval(() => this.tick(), PING_MS);
+    this.timer = setInterval(() => this.tick(), PATIENCE.ping);
   }
 
   private tick(): void {
     const now = performance.now();
-    if (now - this.ticked > 2 * PING_MS) this.heard = now; // it was this tab that slept
+    if (now - this.ticked > 2 * PATIENCE.ping) this.heard = now; // it was this tab that slept
     this.ticked = now;
     if (!this.pending.size || this.writing) {
       clearInterval(this.timer);
       this.timer = undefined;
-    } else if (now - this.heard <= SILENCE_MS) {
+    } else if (now - this.heard <= PATIENCE.silence) {
       this.post({ kind: "who" });
     } else {
       this.heard = now;
