@@ -118,7 +118,7 @@ async def measure(given):
             vectors = source.draw(2 * count)
             for i in range(count):
                 log.record(entry(first + i, vectors[2 * i], vectors[2 * i + 1]))
-            log._store_waiting()
+            log.settle()
 
         def linked(first, count):
             ends = random.integers(0, given["patterns"], (count, 2))

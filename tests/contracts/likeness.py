@@ -94,7 +94,7 @@ class LikenessContract:
         log = WitnessLog(memory)
         for number in range(30):
             log.record(entry(number, query_embedding=near(1 + number, 0.95)))
-        log._store_waiting()
+        log.settle()
         memory._growth.cancel()
         memory.likeness.behind = {"witness"}
         memory.likeness.step()
