@@ -154,7 +154,7 @@ class Graph:
             keys = [(nodes[e.source], kinds[e.relation], nodes[e.target]) for e in written]
             self._driver.executemany(
                 "INSERT INTO links (source, relation, target, weight, confidence, created_at) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET weight = excluded.weight, confidence = excluded.confidence",
+                "ON CONFLICT (source, relation, target) DO UPDATE SET weight = excluded.weight, confidence = excluded.confidence",
                 [(*key, e.weight, e.confidence, e.created_at) for key, e in zip(keys, written, strict=True)],
             )
             self.changes.append(("put", ([(*key, e.weight) for key, e in zip(keys, written, strict=True)],)))
