@@ -51,7 +51,7 @@ class Requests:
 
     def release(self) -> None:
         """What this tab had not saved when it stopped being the writer is for the next one to write."""
-        for entry in self.witness.release():
+        for entry in self.witness.give_up():
             bare = {"session": entry.session_id, "turns": [], "entry": _plain(entry)}
             self.queue.put(self._kept.pop(entry.request_id, bare))
 

@@ -49,6 +49,7 @@ class WitnessLog(Audited):
         self.chain = Chain(memory.driver, memory.clock)
         self._waiting: dict[str, WitnessEntry] = {}  # what the queue holds, by id, oldest first
         memory.operations.add("witness.rate", self._rate)
+        self.serve()
         if memory.writable:
             self.chain.adopt()
 
@@ -73,7 +74,7 @@ class WitnessLog(Audited):
         """Whether that entry is not known to be durable yet."""
         return id in self._waiting
 
-    def release(self) -> "list[WitnessEntry]":
+    def give_up(self) -> "list[WitnessEntry]":
         """Gives up the entries that are not known to be durable, for another tab to write."""
         entries, self._waiting = list(self._waiting.values()), {}
         return entries

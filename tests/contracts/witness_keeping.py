@@ -1,6 +1,7 @@
 """What becomes of witness entries: holds, retention, archives, and forgetting that reaches all of it."""
 
 import io
+import json
 import random
 from dataclasses import fields
 
@@ -70,6 +71,24 @@ class KeepingContract:
         assert await log.retain(Retention(max_entries=0)) == Cleared(removed=3, held=1)
         assert await log.release() == 1 and log.get("request-1").hold is None
         assert (await whole(log)).removed == {"expired": 8}
+
+    async def test_another_tab_can_have_it_done(self, open_memory):
+        """What a tab that follows asks of the one that writes, as it arrives there."""
+        log = await recorded(open_memory)
+
+        async def asked(name, **parameters):
+            answer = await log.memory.operations.perform(log.memory.clock.new_id(), json.dumps([f"witness.{name}", parameters]))
+            return json.loads(answer)["result"]
+
+        assert await asked("hold", reason="case", ids=["request-1"], criteria={}) == 1
+        made = await asked("archive", until=NOW + 4)
+        assert made["entries"] == 4 and made.keys() == {"id", "made_at", "entries", "digest", "file"}
+        assert await asked("clear", of=made["id"]) == {"removed": 3, "held": 1, "changed": 0}
+        assert await asked("keep", max_age_ms=None, max_entries=4) == {"removed": 1, "held": 1, "changed": 0}
+        assert await asked("retain", setting={"max_age_ms": None, "max_entries": 0}) == {"removed": 4, "held": 1, "changed": 0}
+        assert await asked("hold", reason=None, ids=None, criteria={"held": True}) == 1
+        assert ids(log.list()) == ["request-1"]
+        await whole(log)
 
     async def test_what_is_held_while_others_go_stays(self, open_memory):
         log = await recorded(open_memory, 3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +20,7 @@ from .archive import Archive, OpenArchive
 from .chain import HELD, RELEASED, Chain, Progress, Verdict
 from .criteria import Criteria, matching
 from .entry import COLLECTION, SELECT, WitnessEntry, entry_of
+from .frames import opened
 from .questions import HOUR_MS, POOR, Found, Spikes
 from .retention import Cleared, Retention
 
@@ -52,6 +55,11 @@ class Audited:
     def restore(self, entries: Iterable[WitnessEntry]) -> None:
         """Writes entries as they are, at once."""
         raise NotImplementedError
+
+    def serve(self) -> None:
+        """What a tab that follows has the one that writes do. Doing any of it twice changes nothing."""
+        for name in ("hold", "keep", "retain", "clear", "archive"):
+            self.memory.operations.add(f"witness.{name}", getattr(self, f"_{name}"))
 
     # Search
 
@@ -158,25 +166,29 @@ class Audited:
         """
         if not isinstance(reason, str) or not reason.strip():
             raise ConfigError("a hold has a reason: who asked for it, and why?")
-        return await self._hold(reason, HELD, ids, criteria)
+        return await self._held(reason, ids, criteria)
 
     async def release(self, ids: Iterable[str] | None = None, **criteria: Any) -> int:
         """Ends the hold of entries; returns of how many. Durable on return."""
-        return await self._hold(None, RELEASED, ids, {**criteria, "held": True} if ids is None else criteria)
+        return await self._held(None, ids, {**criteria, "held": True} if ids is None else criteria)
 
-    async def _hold(self, reason: str | None, event: str, ids: Iterable[str] | None, criteria: Mapping[str, Any]) -> int:
+    async def _held(self, reason: str | None, ids: Iterable[str] | None, criteria: Mapping[str, Any]) -> int:
         if (ids is None) == (not criteria):
             raise ConfigError("a hold names its entries: by ids, or by criteria such as session=...")
+        listed = None if ids is None else [ids] if isinstance(ids, str) else [*ids]
+        return int(await self.memory.operations.run("witness.hold", reason=reason, ids=listed, criteria=dict(criteria)))
+
+    async def _hold(self, reason: str | None, ids: Iterable[str] | None, criteria: Mapping[str, Any]) -> int:
         self.settle()
         if ids is None:
             where = Criteria.of(criteria).filter()
             chosen = [str(id) for (id,) in self.rows("(SELECT id FROM records WHERE number = w.number)", where)]
         else:
-            chosen = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+            chosen = list(dict.fromkeys(ids))
         with self.memory.transaction():
             entries = [entry for entry in map(self.get, chosen) if entry.hold != reason]
             for entry in entries:
-                self.amend(entry, event, "hold", reason)
+                self.amend(entry, RELEASED if reason is None else HELD, "hold", reason)
         await self.memory.flush()
         return len(entries)
 
@@ -195,20 +207,28 @@ class Audited:
 
     async def keep(self, setting: Retention) -> Cleared:
         """Sets the retention, in the memory, and applies it. Durable on return."""
-        retention.keep(self, setting)
+        return Cleared(**await self.memory.operations.run("witness.keep", **asdict(setting)))
+
+    async def _keep(self, max_age_ms: int | None, max_entries: int | None) -> dict[str, int]:
+        retention.keep(self, Retention(max_age_ms, max_entries))
         await self.memory.flush()
-        return await self.retain()
+        return await self._retain()
 
     async def retain(self, setting: Retention | None = None, *, progress: Progress | None = None) -> Cleared:
         """Removes the entries that the memory's setting, or the given one, does not keep; those on hold stay. Durable on return."""
+        if self.memory.driver.role == "follower":
+            return Cleared(**await self.memory.operations.run("witness.retain", setting=None if setting is None else asdict(setting)))
         await self.flush()
         self._retained_at = self.memory.clock.elapsed_ms()
         return await retention.retain(self, retention.kept(self) if setting is None else setting, progress)
 
+    async def _retain(self, setting: Mapping[str, Any] | None = None) -> dict[str, int]:
+        return asdict(await self.retain(Retention(**setting) if setting is not None else None))
+
     async def retain_if_due(self) -> Cleared:
         """Applies the memory's setting if that was not done for an hour."""
         due = self._retained_at is None or self.memory.clock.elapsed_ms() - self._retained_at >= HOUR_MS
-        return await self.retain() if due and self.memory.writable else Cleared()
+        return await self.retain() if due and self.memory.driver.role == "writer" else Cleared()
 
     # Archives
 
@@ -219,13 +239,27 @@ class Audited:
 
         The log keeps them until ``clear``. Their keys are in this memory and durable on return. HostError where nothing can encrypt.
         """
+        if self.memory.driver.role == "follower":
+            made = await self.memory.operations.run("witness.archive", **criteria)
+            with opened(target) as put:
+                put(made.pop("file"))
+            return Archive(**made)
         self.settle()
         return await archive.write(self, target, Criteria.of(criteria).filter(), progress)
 
+    async def _archive(self, **criteria: Any) -> dict[str, Any]:
+        file = io.BytesIO()
+        return {**asdict(await self.archive(file.write, **criteria)), "file": file.getvalue()}
+
     async def clear(self, id: str, *, progress: Progress | None = None) -> Cleared:
         """Removes from the log what that archive has, but for what is on hold or was changed since. Durable on return. NotFoundError."""
+        if self.memory.driver.role == "follower":
+            return Cleared(**await self.memory.operations.run("witness.clear", of=id))
         await self.flush()
         return await archive.clear(self, id, progress)
+
+    async def _clear(self, of: str) -> dict[str, int]:
+        return asdict(await self.clear(of))
 
     async def open_archive(self, source: Path | bytes | BinaryIO, *, progress: Progress | None = None) -> OpenArchive:
         """An archive of this memory as a log of its own, in which everything can be asked; close it after use. ArchiveError."""
