@@ -106,7 +106,7 @@ export class Notebook {
       });
       if (this.engine !== engine) return;
       sessionStorage.removeItem(LOCKED_KEY);
-      this.protection = started.protection;
+      this.protection = started.protection ?? null; // Python’s None arrives as undefined
       this.role = started.role;
       this.readOnly = started.role === "reader" ? "Nothing can be saved from this tab." : null;
       this.phase = { name: "ready", started };
@@ -140,7 +140,7 @@ export class Notebook {
   /** Protects the notebook, changes what opens it, or with null removes the protection. Wholly or not at all. */
   async protect(secret: (Secret & { current?: string }) | null): Promise<void> {
     const method = secret === null ? "unprotect" : this.protection ? "change_keys" : "protect";
-    this.protection = (await this.call(method, secret ?? {})).protection;
+    this.protection = (await this.call(method, secret ?? {})).protection ?? null;
     this.emit("access");
   }
 
