@@ -199,6 +199,10 @@ class RuvLLM(Lockable):
         """Whether what is remembered, asked and rated here is kept."""
         return self.role != "reader"
 
+    async def take_over(self) -> None:
+        """From follower to writer, for what only a writer can do; the tab that was it saves first. ReadOnlyError of a reader."""
+        await self.memory.driver.take_over()
+
     def on_role(self, callback: Callable[[str, str], None]) -> None:
         """Calls back with "writer" or "follower" and why when that changes, and with "refreshed" when another tab saved something."""
         self._listeners.append(callback)

@@ -1,8 +1,10 @@
 """What a request leaves behind: its turns in the session, its entry in the witness log. Written here, or by the tab that writes."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RuvLLMError, StorageError
 from ..types import ErrorInfo, Generated, Latency, RoutingDecision
 from .session import SessionIndex
 from .witness import WitnessEntry, WitnessLog
@@ -10,6 +12,8 @@ from .writeback import WritebackQueue
 
 if TYPE_CHECKING:
     from .unified import UnifiedMemory
+
+log = logging.getLogger("pyruvllm.memory")
 
 # of an entry, where it has them
 PARTS = {"routing_decision": RoutingDecision, "latency": Latency, "error": ErrorInfo, "generated": Generated}
@@ -61,7 +65,13 @@ class Requests:
 
     async def _hand_over(self, requests: list[Request]) -> None:
         for request in requests:
-            await self.memory.operations.run("request", request["entry"]["request_id"], **request)
+            id = request["entry"]["request_id"]
+            try:
+                await self.memory.operations.run("request", id, **request)
+            except StorageError:
+                raise
+            except RuvLLMError as error:  # a request that can never be written must not hold up the others
+                log.error("the request %s was refused: %s", id, error)
 
     async def _write(self, session: str, turns: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> None:
         with self.memory.transaction():

@@ -42,7 +42,7 @@ def taken_over(writer: Page, follower: Page, roles: str, violently: bool) -> flo
     """Milliseconds from the kill until the follower writes."""
     begun = time.time() * 1000
     crash(writer) if violently else writer.close()
-    follower.wait_for_function(f"{roles}.some(([role]) => role === 'writer')")
+    follower.wait_for_function(f"{roles}.some(([role]) => role === 'writer')", polling=20)
     return follower.evaluate(f"{roles}.find(([role]) => role === 'writer')[2]") - begun
 
 

@@ -18,11 +18,11 @@ LEASE = "Signed the new lease for Quay Street 14. It runs for three years and en
 def storage(new_context, site):
     """Opens tabs on the page of the store alone."""
     with storage_site() as address:
-        context = new_context(base_url=address)
+        context = new_context()
 
         def open_tab() -> Page:
             page = context.new_page()
-            page.goto("storage.html")
+            page.goto(f"{address}storage.html")
             page.wait_for_load_state("load")
             return page
 
@@ -68,10 +68,10 @@ def test_writers_die_in_the_middle_and_nothing_is_lost_or_doubled(context: Brows
     first, second, third = tabs
     third.wait_for_timeout(2500)
     first.close()
-    second.wait_for_function("roles.some(([role]) => role === 'writer')")
+    second.wait_for_function("roles.some(([role]) => role === 'writer')", polling=50)
     third.wait_for_timeout(2000)
     crash(second)
-    third.wait_for_function("roles.some(([role]) => role === 'writer')")
+    third.wait_for_function("roles.some(([role]) => role === 'writer')", polling=50)
     third.wait_for_timeout(1000)
     acknowledged = Counter(line for tab in tabs for line in tab.saved)
     titles = Counter(document["title"] for document in third.evaluate("call('documents', {})")["documents"])
@@ -104,10 +104,10 @@ def test_eight_writers_killed_in_mid_commit(storage, console):
         follower.on("console", note)
         assert follower.evaluate("storage.open('kills')") == {"writable": False}
         follower.evaluate("(first) => void storage.ask('kills', first)", 1000 * (turn + 1))
-        writer.evaluate("void storage.write('kills')")
+        writer.evaluate("(first) => void storage.write('kills', Infinity, first)", 100_000 + 1000 * turn)
         follower.wait_for_timeout(100 + 40 * turn)
         crash(writer) if turn % 2 else writer.close()
-        follower.wait_for_function("storage.role('kills') === 'writer'")
+        follower.wait_for_function("storage.role('kills') === 'writer'", polling=50)
         follower.wait_for_timeout(50)
         found = follower.evaluate("storage.inspect('kills')")
         assert (found["wrong"], found["integrity"]) == (0, "ok")

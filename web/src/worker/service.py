@@ -15,6 +15,7 @@ from pyruvllm.storage import delete_database, protection_of
 llm = None
 database = ""
 methods = {}
+OF_THE_WRITER = ("witness_hold", "witness_keep", "witness_archive", "witness_clear")  # where another tab is it, this one becomes it
 
 
 def method(function):
@@ -28,6 +29,8 @@ async def handle(name, params, emit):
         raise RuvLLMError(f"the worker has no method {name!r}; it has {', '.join(sorted(methods))}")
     if llm is None and name not in ("start", "protection", "erase"):
         raise RuvLLMError(f"{name} came before start")
+    if name in OF_THE_WRITER:
+        await llm.take_over()
     return await methods[name](emit, **params)
 
 

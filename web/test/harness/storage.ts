@@ -31,9 +31,9 @@ const storage = {
   },
 
   /** Saves batches, numbered from the last one on, as fast as they are acknowledged; without `count` until the end. */
-  async write(name: string, count = Infinity): Promise<void> {
+  async write(name: string, count = Infinity, first?: number): Promise<void> {
     const database = databases.get(name)!;
-    const first = integer(database, "SELECT coalesce(max(batch), 0) FROM rows") + 1;
+    first ??= integer(database, "SELECT coalesce(max(batch), 0) FROM rows") + 1;
     for (let batch = first; batch < first + count; batch++) {
       add(database, batch, ROWS);
       database.run(`UPDATE rows SET touched = ${batch} WHERE id % 97 = ${batch % 97}`); // pages all over the file
@@ -50,6 +50,7 @@ const storage = {
       await databases.get(name)!.call(`${first}-${batch}-${performance.timeOrigin}`, String(batch));
       took.push(performance.now() - start);
       console.log(`saved ${batch}`);
+      if (count === Infinity && databases.get(name)!.writable) break; // there is nobody to ask any more
     }
     return took;
   },
