@@ -168,7 +168,7 @@ class AnswerStream:
         finally:
             used = writing.generation.usage
             speed, finish = used.tokens_per_second, writing.finish or "cancelled"
-            self._generated = Generated(name, used.prompt_tokens, used.completion_tokens, first, speed, finish)
+            self._generated = Generated(name, len(grounding.ids), used.completion_tokens, first, speed, finish)
             models.wrote(self._generated)
 
     async def _finish(self, writing: Writing, failed: str | None) -> None:

@@ -130,7 +130,8 @@ class ModelShelf:
             begun = self._clock.elapsed_ms()
             head = await head_of(file)
             shape, need = Shape.of(head.metadata), of_head(head, context)
-            if (fit := self.fits(need.total)).verdict == "too large" and need.total > (self._host.device().limit or need.total):
+            fit, limit = self.fits(need.total), self._host.device().limit
+            if limit is not None and need.total > limit:  # else it is tried: the memory that is held may be free inside
                 raise ModelError(f"{name} does not fit. {fit.why}")
             await self.unload()
             async with self._turn:
@@ -141,7 +142,8 @@ class ModelShelf:
                     )  # fmt: skip
                 except MemoryError as error:
                     gc.collect()
-                    raise ModelError(f"{name} does not fit: memory ended while it was loaded. {fit.why}") from error
+                    why = f"memory ended while it was loaded, and no model is loaded now. {fit.why}"
+                    raise ModelError(f"{name} does not fit: {why}") from error
             spent = self._clock.elapsed_ms() - begun
             shown = str(self.model.metadata.get("general.name") or name)
             self.loaded = Loaded(id, shown, shape.architecture, self.model.nbytes, self.model.runner.context, spent)

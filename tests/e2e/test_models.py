@@ -35,7 +35,7 @@ def load(page: Page, file: Path, keep: bool = False) -> None:
 
 
 def ask(page: Page, question: str) -> None:
-    page.get_by_label("Question").fill(question)
+    page.get_by_label("Question", exact=True).fill(question)
     page.get_by_role("button", name="Ask", exact=True).click()
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import OperandError
 from . import blocks as gguf
 
+WIDENED = 4096  # rows that are numbers at once, a multiple of 4
 
 def rounded(x: np.ndarray) -> np.ndarray:
     """float32 (batch, cols) to float64: per block of 32 columns d * q,
@@ -132,9 +133,11 @@ def _values_q6_k(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
 
 
 def _operations(
-    kind: str, parts: Callable[..., tuple[np.ndarray, ...]], values: Callable[..., np.ndarray]
+    kind: str, columns: int, size: int, parts: Callable[..., tuple[np.ndarray, ...]], values: Callable[..., np.ndarray]
 ) -> tuple[Callable[..., None], ...]:
-    """The twins of repack_TYPE, rows_TYPE and linear_TYPE: ``parts`` makes the layout, ``values`` reads it."""
+    """The twins of repack_TYPE, rows_TYPE and linear_TYPE: ``parts`` makes the layout, ``values`` reads it; a block of it holds four rows
+    of ``columns`` in ``size`` bytes. No more of a matrix is widened at once than is needed: it may be an embedding of 65,536 rows.
+    """
 
     def repack(blocks: np.ndarray, w: np.ndarray, rows: int, cols: int) -> None:
         if rows * cols:
@@ -142,24 +145,33 @@ def _operations(
             laid = np.concatenate(parts(data, rows, cols), axis=2).reshape(-1)
             w.reshape(-1)[: laid.size] = laid
 
-    def matrix(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
-        return values(w, rows, cols) if rows * cols else np.zeros((rows, cols), np.float32)
+    def groups(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
+        return _laid(w, rows, cols, columns, size)
 
     def rows_of(w: np.ndarray, index: np.ndarray, y: np.ndarray, n: int, rows: int, cols: int) -> None:
-        chosen = index.reshape(-1)[:n]
+        chosen = index.reshape(-1)[:n].astype(np.int64)
         if (chosen >= rows).any():
             raise OperandError(f"rows_{kind}: index holds an index that is out of range for n {n}, rows {rows}, cols {cols}")
-        y.reshape(-1)[: n * cols] = matrix(w, rows, cols)[chosen].reshape(-1)
+        if n * cols:
+            four = values(groups(w, rows, cols)[chosen // 4], 4 * n, cols).reshape(n, 4, cols)
+            y.reshape(-1)[: n * cols] = four[np.arange(n), chosen % 4].reshape(-1)
 
     def linear(x: np.ndarray, w: np.ndarray, y: np.ndarray, batch: int, rows: int, cols: int, first: int, count: int) -> None:
         seen = rounded(x.reshape(-1)[: batch * cols].reshape(batch, cols))
-        some = matrix(w, rows, cols)[first : first + count].astype(np.float64)
-        y.reshape(-1)[: batch * rows].reshape(batch, rows)[:, first : first + count] = seen @ some.T
+        made = y.reshape(-1)[: batch * rows].reshape(batch, rows)
+        if not cols:
+            made[:, first : first + count] = 0
+            return
+        for start in range(first // 4 * 4, first + count, WIDENED):
+            end = min(start + WIDENED, rows)
+            some = values(groups(w, rows, cols)[start // 4 : -(-end // 4)], end - start, cols).astype(np.float64)
+            low, high = max(start, first), min(end, first + count)
+            made[:, low:high] = seen @ some[low - start : high - start].T
 
     return repack, rows_of, linear
 
 
-repack_q4_0, rows_q4_0, linear_q4_0 = _operations("q4_0", _parts_q4_0, _values_q4_0)
-repack_q4_k, rows_q4_k, linear_q4_k = _operations("q4_k", _parts_q4_k, _values_q4_k)
-repack_q8_0, rows_q8_0, linear_q8_0 = _operations("q8_0", _parts_q8_0, _values_q8_0)
-repack_q6_k, rows_q6_k, linear_q6_k = _operations("q6_k", _parts_q6_k, _values_q6_k)
+repack_q4_0, rows_q4_0, linear_q4_0 = _operations("q4_0", 32, 80, _parts_q4_0, _values_q4_0)
+repack_q4_k, rows_q4_k, linear_q4_k = _operations("q4_k", 32, 96, _parts_q4_k, _values_q4_k)
+repack_q8_0, rows_q8_0, linear_q8_0 = _operations("q8_0", 32, 144, _parts_q8_0, _values_q8_0)
+repack_q6_k, rows_q6_k, linear_q6_k = _operations("q6_k", 256, 1168, _parts_q6_k, _values_q6_k)
