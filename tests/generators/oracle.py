@@ -1,4 +1,4 @@
-"""Golden logits and tokens of Hugging Face's transformers, which decoders are tested against: made here, kept in tests/contracts/oracle.npz.
+"""Golden logits and tokens of Hugging Face's transformers, which decoders are tested against; they are kept in tests/contracts/oracle.npz.
 
     python -m venv oracle && oracle/bin/pip install torch transformers     (gigabytes; no test needs them)
     oracle/bin/python -m tests.generators.oracle tests/contracts/oracle.npz [lfm2 llama qwen2 qwen3 built-in]
@@ -64,7 +64,8 @@ def oracle(file: bytes) -> torch.nn.Module:
     eps = float(given["attention.layer_norm_rms_epsilon"])
     if architecture == "lfm2":
         kinds = ["full_attention" if kv else "conv" for kv in kv_heads]
-        config = transformers.Lfm2Config(**common, norm_eps=eps, layer_types=kinds, block_auto_adjust_ff_dim=False, conv_L_cache=given["shortconv.l_cache"])
+        own = {"norm_eps": eps, "layer_types": kinds, "conv_L_cache": given["shortconv.l_cache"], "block_auto_adjust_ff_dim": False}
+        config = transformers.Lfm2Config(**common, **own)
         model = transformers.Lfm2ForCausalLM(config)
     else:
         kind = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}[architecture]

@@ -80,7 +80,9 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / FILE).write_bytes(data)
     about = {"title": NAME, "file": FILE, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "licence": "MIT"}
-    about |= {"quantization": options.kind.upper(), "context": Shape.context, "run": json.loads((options.folder / "run.json").read_text())}
+    kept = torch.load(options.folder / "checkpoint.pt")
+    about |= {"quantization": options.kind.upper(), "context": Shape.context, "parameters": sum(v.numel() for v in kept["w"].values())}
+    about |= {"steps": kept["step"], "level": kept["level"]}
     (options.out / "model.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

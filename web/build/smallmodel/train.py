@@ -9,7 +9,6 @@ needed, from the seed and the step, so a run can be repeated.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -176,9 +175,6 @@ def main():
             }
             torch.save(kept, path.with_suffix(".partial"))
             os.replace(path.with_suffix(".partial"), path)
-    (options.out / "run.json").write_text(
-        json.dumps({"seed": options.seed, "steady": options.steady, "decay": options.decay, "steps": step})
-    )
 
 
 if __name__ == "__main__":
