@@ -71,6 +71,18 @@ def model_file(
     return writer.bytes()
 
 
+def rounded(file: bytes, kind: str) -> bytes:
+    """The same model with its matrices in another kind. Those whose rows are no whole blocks of it become Q8_0."""
+    head = read_head(file)
+    writer = GgufWriter(head.metadata)
+    for tensor in head.tensors.values():
+        matrix = len(tensor.shape) == 2 and "shortconv.conv" not in tensor.name
+        chosen = kind if not tensor.shape[1] % KINDS[kind].values else "q8_0"
+        values = dequantize(tensor, file[tensor.offset : tensor.offset + tensor.size])
+        writer.add(tensor.name, values, chosen if matrix else "f32")
+    return writer.bytes()
+
+
 class Twin:
     def __init__(self, file: bytes) -> None:
         head = read_head(file)

@@ -15,6 +15,7 @@ import kernels
 import suites
 from distribution import wheel
 from serve import open_server
+from small import small_model
 from steps import BUILD, CACHE, DIST, ROOT, WEB, Failure, no_room, say
 
 PORT = 8765
@@ -49,6 +50,7 @@ def parse() -> argparse.Namespace:
     command("kernels", lambda options: locked(kernels.kernels), "compile and sign the kernels into pyruvllm/kernels/packs")
     command("web", lambda options: locked(assemble.site), "build the page into web/dist")
     command("model", lambda options: locked(assemble.model), "build the embedding model")
+    command("small-model", lambda options: small_model(), "train the small model that ships with the package: needs torch, and hours")
     command("lock", lambda options: relock(), "renew web/build/requirements.lock")
     command("clean", clean, "remove all that was built; the downloads stay in the cache")
     options, rest = parser.parse_known_args()
