@@ -183,14 +183,16 @@ class KernelPolicy:
     engine: str
     version: int = 0  # counts up with each time it is written
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    tested: Mapping[str, Any] = field(default_factory=dict)  # kernels that were found right, and how long their self-tests took
 
     def __post_init__(self) -> None:
         for name in ("pack", "engine"):
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name} is a name, not {getattr(self, name)!r}")
         at_least("version", self.version, 0, "writes")
-        if not isinstance(self.statistics, Mapping):
-            raise ConfigError(f"statistics are a dict, not {self.statistics!r}")
+        for name in ("statistics", "tested"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(f"{name} are a dict, not {getattr(self, name)!r}")
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "KernelPolicy":

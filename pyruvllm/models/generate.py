@@ -158,6 +158,8 @@ class Generation:
         speaker, now = self._speaker, self._clock.elapsed_ms
         room = min(speaker.context - speaker.position, self._max - len(self.ids)) - 1
         drafts = await self._guesser.guess(self._text, room, self._guessed, self._pace)
+        if self._constraint:
+            drafts = drafts[: self._constraint.fitting(self._state, drafts)]
         begun, waited = now(), self._guesser.waited
         logits = await speaker.read([id, *drafts], self._pace, every=bool(drafts))
         self._guesser.took(1 + len(drafts), now() - begun - (self._guesser.waited - waited))

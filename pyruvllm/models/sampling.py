@@ -75,12 +75,11 @@ class Sampler:
         """What is drawn from: tokens (n,) int64, the most likely first, and their probabilities (n,) float64, which add up to 1."""
         chosen = self.sampling
         values = self._penalised(logits, before, allowed)
-        first = int(values.argmax()) if values.size else 0
-        top = values[first] if values.size else -np.inf
+        top = values.max(initial=-np.inf)
         if not np.isfinite(top):
             raise ConfigError(f"the largest of {values.size} logits is {top}: nothing can be chosen")
         if chosen.temperature == 0:
-            return np.array([first]), np.ones(1)
+            return np.array([values.argmax()]), np.ones(1)
         ids = self._best(values, chosen.top_k or FEW)
         powers = np.exp((values[ids].astype(np.float64) - top) / chosen.temperature)
         total = powers.sum()
@@ -99,13 +98,15 @@ class Sampler:
 
     def _penalised(self, logits: np.ndarray, before: Sequence[int], allowed: np.ndarray | None) -> np.ndarray:
         chosen, values = self.sampling, np.asarray(logits).reshape(-1)
-        values = values.copy() if values.dtype == np.float32 else values.astype(np.float64)
+        plain = (chosen.repetition_penalty, chosen.frequency_penalty, chosen.presence_penalty) == (1, 0, 0) or not chosen.last
+        values = values if values.dtype == np.float32 else values.astype(np.float64)
         if allowed is not None:
-            values[~allowed] = -np.inf
+            values = np.where(allowed, values, values.dtype.type(-np.inf))
         if np.isnan(values.max(initial=-np.inf)):
-            values[np.isnan(values)] = -np.inf
-        if (chosen.repetition_penalty, chosen.frequency_penalty, chosen.presence_penalty) == (1, 0, 0) or not chosen.last:
+            values = np.where(np.isnan(values), values.dtype.type(-np.inf), values)
+        if plain:
             return values
+        values = values.copy()
         counts = Counter(before[-chosen.last :])
         if counts:
             ids, times = np.array(list(counts)), np.array(list(counts.values()))

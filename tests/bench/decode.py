@@ -35,35 +35,36 @@ async def measure(given):
     from pyruvllm.config import Clock
     from pyruvllm.memory.kernels import open_registry
     from pyruvllm.models.decoder import Runner
-    from pyruvllm.models.gguf import read_head
     from pyruvllm.models.parts import Parts
     from pyruvllm.models.sampling import Sampler, Sampling
     from pyruvllm.models.shape import Shape
+    from pyruvllm.models.source import Bytes, head_of
     from pyruvllm.storage import open_driver
 
     if sys.platform == "emscripten":
         import js
 
-        answer = await js.fetch(given["file"])
-        whole = js.Uint8Array.new(await answer.arrayBuffer())  # stays outside of Python's heap
-        size = whole.length
+        blob = await (await js.fetch(given["file"])).blob()
 
-        def part(start, length):
-            return whole.subarray(start, start + length).to_bytes()
+        class File:
+            """Read in slices, as from the device: it is never in memory whole."""
+
+            size = blob.size
+
+            async def read_into(self, offset, room):
+                js.Uint8Array.new(await blob.slice(offset, offset + room.size).arrayBuffer()).assign_to(room)
+
+        file = File()
     else:
-        whole = np.memmap(given["file"], np.uint8, "r")
-        size = whole.size
-
-        def part(start, length):
-            return whole[start : start + length]
+        file = Bytes(np.memmap(given["file"], np.uint8, "r"))
 
     driver = await open_driver(":memory:")
     registry = await open_registry(driver, Clock())
     assert registry is not None
     begun = time.perf_counter()
-    head = read_head(bytes(part(0, min(size, 16 << 20))), size)
+    head = await head_of(file)
     shape = Shape.of(head.metadata)
-    parts = Parts(head, shape, lambda tensor: part(tensor.offset, tensor.size), registry)
+    parts = await Parts.load(head, shape, file, registry)
     loaded = time.perf_counter()
     runner = Runner(shape, parts, registry, given["prompt"] + given["tokens"] + given["depth"])
     recorded = time.perf_counter()

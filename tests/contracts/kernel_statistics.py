@@ -39,7 +39,7 @@ class KernelStatisticsContract:
         work(first, 40)
         assert set(first.tested()["dot"]) == {RELAXED, SIMD}
         assert KernelStatistics(PolicyStore(memory), first).save()
-        second, tried = made(), []
+        tried, second = [], made()
         assert KernelStatistics(PolicyStore(memory), second).load()
         whole = cases.fault
         monkeypatch.setattr(cases, "fault", lambda kernel, twin, number, size: tried.append(size) or whole(kernel, twin, number, size))

@@ -66,6 +66,14 @@ class Constraint:
             state = self.next(state, id)
         return state if state != DEAD else None
 
+    def fitting(self, state: int, ids: Sequence[int]) -> int:
+        """How many of these can come, one after the other."""
+        for count, id in enumerate(ids):
+            state = self.next(state, id)
+            if state == DEAD:
+                return count
+        return len(ids)
+
     def over(self, state: int) -> bool:
         """Whether nothing can follow."""
         return self._automaton.over(state)

@@ -1,5 +1,7 @@
 import asyncio
 
+import numpy as np
+import onnx
 import pytest
 from tokenizers import Tokenizer
 
@@ -8,11 +10,12 @@ from pyruvllm.errors import ModelError
 from pyruvllm.host.native import NativeHost
 from pyruvllm.memory.kernels import open_registry
 from pyruvllm.models.hub import metadata_of
-from pyruvllm.models.onnx_lm import OnnxRunner
+from pyruvllm.models.onnx_lm import OnnxRunner, open_onnx
 from pyruvllm.models.tokenizer import load
 from pyruvllm.storage import open_driver
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.onnx_lm import test_files_of_a_repository_that_describe_no_tokenizer_are_refused as test_files_are_refused  # noqa: F401
+from tests.contracts.speaker import PROMPT, runner_of
 from tests.generators.onnx_decoder import repository, write
 
 
@@ -72,3 +75,18 @@ def test_a_graph_of_another_kind_is_refused(inputs, outputs, says):
     session.outputs = {name: ("float32", (1, 1, 9)) for name in outputs}
     with pytest.raises(ModelError, match=says):
         OnnxRunner(session, 10)
+
+
+async def test_weights_may_lie_in_a_file_beside_the_graph(host, folder, kernels):
+    graph = onnx.load_model_from_string((folder / "tiny" / "onnx" / "model.onnx").read_bytes())
+    options = {"save_as_external_data": True, "all_tensors_to_one_file": True, "location": "apart.onnx_data", "size_threshold": 100}
+    onnx.save_model(graph, str(folder / "tiny" / "onnx" / "apart.onnx"), **options)
+    model = await open_onnx(host, "tiny", "onnx/apart.onnx", external=["apart.onnx_data"])
+    assert model.nbytes > (folder / "tiny" / "onnx" / "apart.onnx_data").stat().st_size > 10_000
+
+    async def nothing():
+        pass
+
+    own, other = await model.runner.read(PROMPT, nothing), runner_of(kernels).feed(PROMPT)
+    assert np.abs(own[0] - other).max() < 5e-3 * np.abs(other).max()
+    await model.release()
