@@ -291,6 +291,11 @@ class VectorIndex(SavedIndex):
         among = len(self) if allowed is None else int(np.count_nonzero(allowed))
         return f"An exact scan: of {len(self)} vectors {among} are allowed.", (), 0, among
 
+    @property
+    def nbytes(self) -> int:
+        """Of all its arrays."""
+        return sum(self._bytes().values())
+
     def _bytes(self) -> dict[str, int]:
         """Bytes of each array, by name."""
         return self._table.bytes

@@ -127,10 +127,12 @@ class GenerationConfig:
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """Keys and values of conversations. budget: bytes at most, on a device that has the room; cold: bytes of rows in the database."""
+    """Keys and values of conversations. budget: bytes at most, on a device that has the room; cold: bytes of rows in the database, which
+    a browser reads whole when it is opened.
+    """
 
     budget: int = 256 << 20
-    cold: int = 256 << 20
+    cold: int = 64 << 20
 
 
 @dataclass(frozen=True)

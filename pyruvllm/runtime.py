@@ -10,7 +10,7 @@ from typing import Any
 from . import host
 from .answering import AnswerStream, Question
 from .cache import Caching
-from .cache.budget import allowed
+from .cache.beside import MemoryPool
 from .config import Config, GenerationConfig
 from .embed import open_embedder
 from .embed.embedder import Embedder
@@ -146,6 +146,7 @@ class RuvLLM(Lockable):
     def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None, reopen: Reopen | None = None):
         self._reopen = reopen
         self._listeners: list[Callable[[str, str], None]] = []
+        self.pool: MemoryPool | None = None  # from the first model on
         self._attach(memory, kernels)
         self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, self._caching)
 
@@ -176,11 +177,11 @@ class RuvLLM(Lockable):
             listener(what, why)
 
     def _caching(self, one: int) -> Caching:
-        """Where a model keeps conversations, of which one may take so many bytes: as many as the device has room for, one at least."""
-        device = host.current().device()
-        room = allowed(min(self.config.cache.budget, 8 * one), device.memory, device.heap, heap=device.limit)
-        budget = max(room, one + one // 4 + (4 << 20))
-        return Caching(None, budget, self.memory.driver, self.sessions, self.policies, limit=self.config.cache.cold)
+        """Where a model keeps conversations, of which one may take so many bytes."""
+        assert self.kernels is not None
+        self.pool = MemoryPool(self.memory, self.kernels, self.config.cache.budget, one)
+        limit = self.config.cache.cold
+        return Caching(self.pool.pool, driver=self.memory.driver, sessions=self.sessions, policies=self.policies, limit=limit)
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
         """An entry for each pack of kernels that is not used, once for each reason."""
@@ -362,6 +363,8 @@ class RuvLLM(Lockable):
         try:
             await self.requests.flush()
             await self.memory.flush()
+            if self.pool is not None and self.models.loaded:
+                self.pool.weigh()
         except (FencedError, ReadOnlyError):
             if self.role != "follower":
                 raise

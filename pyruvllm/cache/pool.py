@@ -63,7 +63,8 @@ class Eviction:
 
 
 class Pool:
-    """budget: bytes; empty: gives arrays that kernels see; fit: of the region; capacity: bytes that the budget may be raised to."""
+    """budget: bytes; empty: gives arrays that kernels see; fit: of the region; capacity: bytes of the region, where it is not the budget:
+    more for a budget that may be raised, less where some of it is for what lies elsewhere."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Pool:
         if budget < UNIT:
             raise ConfigError(f"budget is {budget} bytes; at least {UNIT} would be right")
         self.clock = clock or Clock()
-        self.region = Region(max(budget, capacity or 0), fit)
+        self.region = Region(capacity or budget, fit)
         self.array = empty((self.region.size // UNIT, UNIT), np.uint8)  # (units, 256)
         self._bytes = self.array.reshape(-1)
         self._bytes[:TRIED] = 0
@@ -193,10 +194,10 @@ class Pool:
         return holding.pinned_until > self.clock.elapsed_ms()
 
     def resize(self, budget: int) -> None:
-        """Another budget, within the capacity. PoolFullError where what must stay is more: the budget is then what it was."""
+        """Another budget, within the region and what lies elsewhere. PoolFullError where what must stay is more: it is then what it was."""
         if budget < UNIT:
             raise ConfigError(f"budget is {budget} bytes; at least {UNIT} would be right")
-        before, self.budget = self.budget, min(budget, self.region.size)
+        before, self.budget = self.budget, min(budget, self.region.size + self.charged)
         try:
             if self._used > HIGH * self.budget:
                 self._make_room(0, None)

@@ -149,6 +149,27 @@ class SessionCaches:
         self._refer(id, "warm")
         return did
 
+    def report(self) -> dict[str, Any]:
+        """For a person or a page, as JSON: the live ones, the last used first, by bytes in each tier; saved ones; where they came from."""
+        live = sorted(self._live.items(), key=lambda item: -item[1].holding.order)
+        rows = self._rows("SELECT count(*), coalesce(sum(size), 0) FROM kv_sessions")
+        return {
+            "hits": dict(self.hits),
+            "saved": {"sessions": rows[0][0], "bytes": rows[0][1]} if rows else {"sessions": 0, "bytes": 0},
+            "live": [
+                {
+                    "session": id,
+                    "tier": self.tier(id),
+                    "tokens": len(sequence),
+                    "exact_tokens": len(sequence) - sequence.old_tokens,
+                    "exact_bytes": len(sequence.tail) * self.cache.plain.size,
+                    "old": sequence.setting.old,
+                    "old_bytes": len(sequence.old) * sequence.layout.size,
+                }
+                for id, sequence in live
+            ],
+        }
+
     def reconsider(self) -> int:
         """Keeps every live one as exactly as the policy in force says by now; how many were changed. Nothing is computed anew.
 

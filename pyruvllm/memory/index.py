@@ -165,6 +165,11 @@ class VectorIndex:
         """What the index is made of, without what a graph has not taken in yet."""
         return self._current.statistics()
 
+    @property
+    def nbytes(self) -> int:
+        """Of its arrays, those of a graph that is being built too."""
+        return sum(index.nbytes for index, _ in self._parts())
+
     def _passed(self, allowed: np.ndarray | None) -> np.ndarray | Callable[[np.ndarray], np.ndarray] | None:
         """The filter on the graph: what is gone does not pass."""
         if not self._gone:

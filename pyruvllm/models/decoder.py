@@ -96,27 +96,27 @@ class Runner:
                 sliced()
         return self.logits[0]
 
-    async def read(self, ids: Sequence[int], pace: Pace, every: bool = False) -> np.ndarray:
+    async def read(self, ids: Sequence[int], pace: Pace, every: bool = False, sequence: Cached | None = None) -> np.ndarray:
         """As ``feed``; pace is awaited now and then, and what it raises leaves the blocks so far taken in. (1, vocabulary).
 
-        every: logits (tokens, vocabulary) after each of at most GUESSED tokens (models/speaker.py).
+        every: logits (tokens, vocabulary) after each of at most GUESSED tokens (models/speaker.py). sequence: another than the one in use.
         """
         async with self.turn:
-            with closing(self._steps(ids, every)) as steps:
+            with closing(self._steps(ids, every, sequence)) as steps:
                 for _ in steps:
                     await pace()
             return self.logits[: len(ids) if every else 1]
 
-    def _steps(self, ids: Sequence[int], every: bool) -> Iterator[None]:
+    def _steps(self, ids: Sequence[int], every: bool, sequence: Cached | None = None) -> Iterator[None]:
         """Reads in slices; leaving it in the middle of a block leaves that block out."""
+        sequence = self.sequence if sequence is None else sequence
         wrong = next((id for id in ids if not 0 <= id < self.parts.matrices["token_embd"].rows), None)
         if not len(ids) or wrong is not None:
             raise ConfigError(f"{wrong if wrong is not None else 'nothing'} is no token; 0 to {self.vocabulary - 1} are")
-        if self.position + len(ids) > self.context:
-            raise ConfigError(f"{self.position + len(ids)} tokens do not fit a context of {self.context}; {self.position} are in it")
+        if len(sequence) + len(ids) > self.context:
+            raise ConfigError(f"{len(sequence) + len(ids)} tokens do not fit a context of {self.context}; {len(sequence)} are in it")
         if every and len(ids) > GUESSED:
             raise ConfigError(f"the logits of {len(ids)} tokens are asked for; up to {GUESSED} are given")
-        sequence = self.sequence
         self.restate(sequence)
         if every and len(ids) > 1:
             recording: Recording = self._guess(sequence)
@@ -142,9 +142,16 @@ class Runner:
             if len(self._kept) > KEPT:
                 del self._kept[min(self._kept)]
 
-    def prepare(self) -> None:
-        """Makes the recording for guesses now; else the first of them does."""
-        self._guess(self.sequence)
+    def prepare(self, adapter: str | None = None) -> None:
+        """Makes all recordings for it now; else the first use of each does. Turning to an adapter then costs no more than a look-up."""
+        sequence = self.begin(adapter=adapter) if adapter is not None else self.sequence
+        try:
+            for size in {1, self.block}:
+                self._recording(size, sequence)
+            self._guess(sequence)
+        finally:
+            if adapter is not None:
+                self.cache.release(sequence)
 
     def _guess(self, sequence: Cached) -> "Guess":
         from .guess import Guess

@@ -264,10 +264,7 @@ class Scheduler:
             self._choose(stream, logits[0])
 
     async def _fed(self, sequence: Cached, ids: Sequence[int]) -> np.ndarray:
-        while self.runner.busy:
-            await asyncio.sleep(0)
-        self.runner.use(sequence)
-        return await self.runner.read(ids, self._pace)
+        return await self.runner.read(ids, self._pace, sequence=sequence)
 
     @staticmethod
     async def _pace() -> None:

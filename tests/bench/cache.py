@@ -133,6 +133,7 @@ async def speaking(path, folder, budget, count):
     from pyruvllm.cache import KvCache, Pool, SessionCaches
     from pyruvllm.config import Clock
     from pyruvllm.memory.kernels import open_registry
+    from pyruvllm.models.adapter import Lora
     from pyruvllm.models.decoder import Runner, form_of
     from pyruvllm.models.gguf import read_head
     from pyruvllm.models.parts import Parts
@@ -181,6 +182,25 @@ async def speaking(path, folder, budget, count):
     resumed = caches.open("long")
     told["1,000 tokens from cold, ms"] = resumed.ms
     told["from cold, times as fast"] = told["1,000 tokens computed, ms"] / resumed.ms
+
+    for name in ("one", "other"):
+        sides = {
+            part: (random.standard_normal((8, w.cols), np.float32), np.zeros((w.rows, 8), np.float32))
+            for part, w in parts.matrices.items()
+            if part.startswith("blk.")
+        }
+        runner.adapters.load(name, Lora(8.0, sides))
+        runner.prepare(name)
+    spoken = {name: runner.begin(adapter=name) for name in ("one", "other")}
+    same, turned = [], []
+    for _ in range(8):
+        for times, names in ((same, ("one", "one")), (turned, ("one", "other"))):
+            for name in names:
+                start = time.perf_counter()
+                runner.use(spoken[name])
+                runner.feed([7])
+                times.append(time.perf_counter() - start)
+    told["turning to another adapter, ms"] = 1000 * float(np.median(turned) - np.median(same))
     await driver.close()
     return told
 

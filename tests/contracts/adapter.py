@@ -53,6 +53,19 @@ class AdapterContract:
         runner.use(runner.begin())
         assert np.array_equal(runner.feed(ids), plain)
 
+    def test_prepared_for_it_turning_to_it_records_nothing(self, kernels):
+        runner = shared(kernels, setting=EXACT)
+        for name in ("a", "b"):
+            runner.adapters.load(name, lora_for(runner.parts, len(name)))
+            runner.prepare(name)
+        before, pages = dict(runner._recordings), runner.cache.store.pages
+        for name in ("a", "b", None, "a"):
+            runner.use(runner.begin(adapter=name))
+            runner.feed(prompt(40))
+            runner.feed([1])
+            runner.cache.release(runner.sequence)
+        assert runner._recordings == before and runner.cache.store.pages == pages
+
     def test_sequences_of_one_batch_share_an_adapter(self, kernels):
         runner = shared(kernels, setting=EXACT)
         runner.adapters.load("a", lora_for(runner.parts))

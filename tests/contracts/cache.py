@@ -143,7 +143,7 @@ class CacheContract:
         check(cache, other)
         assert len(cache.open(tokens(90))) == 0
 
-    @pytest.mark.parametrize("length", [0, 1, 16, 50, 64, 70, 149, 150])
+    @pytest.mark.parametrize("length", [0, 16, 50, 70, 150])
     def test_tokens_are_taken_back(self, kernels, length):
         cache = made(kernels)
         sequence, other = cache.open(), None

@@ -49,13 +49,17 @@ class SessionCacheContract:
         assert (resumed.tier, caches.tier("a"), len(resumed.sequence)) == ("gone", "warm", 0)
         feed(caches.cache, resumed.sequence, tokens(150))
         resumed.sequence.state[...] = np.arange(32).reshape(2, 2, 8)
-        before = image(caches.cache, resumed.sequence)
+        before, resumed_bytes = image(caches.cache, resumed.sequence), resumed.sequence.nbytes
         assert caches.tier("a") == "hot" and caches.find("a") is resumed.sequence
         caches.freeze("a")
         assert (caches.tier("a"), caches.find("a"), caches.cache.store.pages, caches.cache.pool.used) == ("cold", None, 0, 0)
         reference = caches.sessions.get("a").kv_cache_ref
         assert (reference.tier, reference.cached_tokens, reference.quantization.store_precision) == ("cold", 150, setting.old)
+        assert caches.report() == {"hits": caches.hits, "saved": {"sessions": 1, "bytes": resumed_bytes}, "live": []}
         again = caches.open("a")
+        (told,) = caches.report()["live"]
+        assert (told["session"], told["tier"], told["tokens"], told["old"]) == ("a", "hot", 150, setting.old)
+        assert told["exact_bytes"] + told["old_bytes"] + again.sequence.state.nbytes == resumed_bytes
         assert again.tier == "cold" and image(caches.cache, again.sequence) == before and again.ms >= 0
         feed(caches.cache, again.sequence, tokens(60, 1))
         check(caches.cache, again.sequence, 8.0 if setting.old.endswith("q4") else None)

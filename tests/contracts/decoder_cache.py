@@ -39,8 +39,17 @@ def apart(found, expected):
 
 
 class DecoderCacheContract:
-    @pytest.mark.parametrize("architecture", ["lfm2", "llama", "qwen3"])
-    @pytest.mark.parametrize("setting", [EXACT, Setting(32), Setting(0), Setting(32, "q8q4", rotate=True), Setting(32, "q4", rotate=True)])
+    @pytest.mark.parametrize(
+        ("architecture", "setting"),
+        [
+            ("lfm2", EXACT),
+            ("lfm2", Setting(0)),
+            ("lfm2", Setting(32, "q8q4", rotate=True)),
+            ("llama", Setting(32)),
+            ("llama", Setting(32, "q8q4", layers=(0, 1))),
+            ("qwen3", Setting(32, "q4", rotate=True)),
+        ],
+    )
     def test_logits_are_near_the_twins_in_every_setting(self, kernels, architecture, setting):
         runner, ids = shared(kernels, architecture, setting), prompt(200)
         expected = Twin(FILES[architecture]).logits(ids)
@@ -48,7 +57,7 @@ class DecoderCacheContract:
             assert apart(runner.feed(ids[start:end]), expected[end - 1]) < NEAR[setting.old], (start, end)
         assert (runner.sequence.old_tokens > 0) == (setting != EXACT)
 
-    @pytest.mark.parametrize("length", [0, 5, 16, 33, 90, 130])
+    @pytest.mark.parametrize("length", [0, 16, 33, 90])
     def test_what_was_cut_off_goes_on_as_if_it_had_never_been(self, kernels, length):
         ids, other = prompt(130), prompt(30, 4)
         cut, whole = shared(kernels, setting=EXACT), shared(kernels, setting=EXACT)

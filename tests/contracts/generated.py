@@ -85,6 +85,16 @@ class GeneratedContract:
         assert caches.tier("s") == "gone" and llm.memory.driver.query("SELECT count(*) FROM kv_pages") == [(0,)]
         assert caches.cache.store.pages == 0
 
+    async def test_what_the_memory_holds_draws_on_the_pool_of_the_conversations(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        held = llm.pool.pool.report()["kinds"]
+        assert held["index"] == sum(collection.index.nbytes for collection in llm.memory.collections()) > 0
+        await llm.remember("A note.\n\nAnd another one, of something else.", title="More")
+        await llm.flush()
+        held = llm.pool.pool.report()["kinds"]
+        assert held["index"] == sum(collection.index.nbytes for collection in llm.memory.collections())
+        assert llm.pool.pool.used <= llm.pool.pool.budget
+
     async def test_what_was_said_before_is_told_without_its_marks(self, open_llm, as_file):
         llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
         await llm.ask(QUESTION, session="s")

@@ -60,6 +60,23 @@ class SchedulerContract:
         busy.runner.cache.store.forget()
         assert busy.runner.cache.pool.used == 0
 
+    async def test_who_reads_without_it_is_not_disturbed(self, kernels):
+        busy = scheduler(kernels)
+        streams = [busy.submit(prompt(30, number), GREEDY, max_tokens=20) for number in range(3)]
+        runner, made = busy.runner, []
+
+        async def pace():
+            await asyncio.sleep(0)
+
+        logits = await runner.read(prompt(25, 9), pace)
+        for _ in range(15):
+            made.append(int(logits[0].argmax()))
+            await asyncio.sleep(0)
+            logits = await runner.read(made[-1:], pace)
+        await asyncio.gather(*(stream.text() for stream in streams))
+        assert made == alone(kernels, prompt(25, 9), 15)[: len(made)] or 256 in made
+        assert all(stream.ids == alone(kernels, prompt(30, number), 20) for number, stream in enumerate(streams))
+
     async def test_turns_are_fair(self, kernels):
         busy = scheduler(kernels, together=2)
         streams = [

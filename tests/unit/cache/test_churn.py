@@ -9,7 +9,7 @@ from tests.generators.cache_churn import OPERATIONS, Churn, random_steps
 @pytest.mark.parametrize("fit", ["best", "first"])
 def test_no_page_is_lost_over_thousands_of_operations(kernels, fit):
     churn = Churn(kernels, fit=fit)
-    random_steps(churn, 2000, seed=1)
+    random_steps(churn, 1000, seed=1)
     assert min(churn.count["PersistError"], churn.pool.counts["evicted"], churn.pool.counts["shrunk"]) > 0, churn.count
     churn.end()
 
@@ -32,5 +32,5 @@ def test_no_order_of_operations_loses_a_page(kernels):
             self.churn.end()
 
     case = Machine.TestCase
-    case.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+    case.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
     case().runTest()

@@ -54,7 +54,7 @@ class Blocks(RuleBasedStateMachine):
 
 
 TestBlocks = Blocks.TestCase
-TestBlocks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBlocks.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
 
 
 def test_classes_take_at_most_a_thirty_second_more():
@@ -71,7 +71,7 @@ def test_pages_of_every_kind_use_nearly_all_of_it_under_churn(fit, most):
     random, region = np.random.default_rng(1), Region(64 << 20, fit)
     sizes = [Layout.of(LFM2_350M, kind).size for kind in ("f16", "q8", "q8q4", "q4")]
     held, filled = [], []
-    for _ in range(6000):
+    for _ in range(4000):
         size = int(random.choice(sizes))
         start = region.take(size)
         if start is None:
@@ -82,5 +82,5 @@ def test_pages_of_every_kind_use_nearly_all_of_it_under_churn(fit, most):
             del held[: len(held) // 8]
         else:
             held.append((start, size))
-    assert len(filled) > 50
+    assert len(filled) > 20
     assert np.median(filled) > most, (np.median(filled), np.min(filled))
