@@ -355,6 +355,7 @@ class RuvLLM(Lockable):
         await self.memory.driver.take_over()
         await self.memory.driver.replace(image, check)
         await self.requests.close()
+        await self.memory.rest()
         kernels = await open_registry(self.memory.driver, self.config.clock)
         self._attach(await _memory(self.memory.driver, self.memory.embedder, self.config, kernels), kernels)
 

@@ -417,11 +417,15 @@ class UnifiedMemory(Searchable):
         with self.waiting.somebody():
             await self.driver.flush()
 
-    async def close(self) -> None:
-        """Flushes and gives the database back. Safe to call twice."""
+    async def rest(self) -> None:
+        """Ends what goes on behind requests: of a memory whose database is closed, or becomes another one's."""
         for stop in self._closing:
             stop()
         await self._stop_growth()
+
+    async def close(self) -> None:
+        """Flushes and gives the database back. Safe to call twice."""
+        await self.rest()
         try:
             upkeep.save_all(self)
             if self.before_flush is not None:
