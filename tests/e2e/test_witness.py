@@ -145,7 +145,7 @@ def a_hold_and_an_archive(page: Page, log: Locator, tmp_path: Path) -> None:
     file = tmp_path / download.value.suggested_filename
     download.value.save_as(file)
     content = file.read_bytes()
-    assert file.suffix == ".ruvw" and content[:8] == b"RUVWITN1" and b"hive" not in content
+    assert file.suffix == ".ruvw" and content[:8] == b"RUVWITN1" and b"swarmed" not in content
     page.get_by_role("dialog", name="Remove them from the log?").get_by_role("button", name="Remove 48 entries").click()
     expect(page.locator("#dock")).to_contain_text("47 entries removed; 1 on hold stays")
     expect(log).to_contain_text("1 entry, newest first")
