@@ -82,7 +82,7 @@ def test_sealed_reloaded_unlocked_and_asked(noted: Page):
     before = page.evaluate(EVERYTHING)
     page.keyboard.type("harbour lamp ten Tuesdays")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("That is not the passphrase")).to_be_visible()
+    expect(page.locator("#unlock-problem")).to_contain_text("That is not the passphrase")
     assert page.evaluate(EVERYTHING) == before
     page.get_by_label("Passphrase", exact=True).fill(PASSPHRASE)
     page.get_by_role("button", name="Unlock", exact=True).click()
@@ -207,6 +207,6 @@ def test_protection_is_for_everybody(new_context, scheme: str):
     assert violations(page) == [] and page.evaluate(FITS)
     page.keyboard.type("not this one")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("That is not the passphrase")).to_be_visible()
+    expect(page.locator("#unlock-problem")).to_contain_text("That is not the passphrase")
     settle(page)
     assert violations(page) == [] and page.evaluate(FITS)
