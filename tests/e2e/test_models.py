@@ -55,7 +55,7 @@ def test_a_model_is_loaded_answers_is_stopped_and_unloaded(page: Page, files: Pa
     answer = page.locator(".answer").last
     expect(answer).to_contain_text("Written by parrot")
     expect(answer.locator(".prose")).to_contain_text("The lease ends on 31 January 2029 1. It can be renewed once.")
-    expect(answer.get_by_role("button", name="Source 1: Lease")).to_be_visible()
+    expect(answer.locator(".chip", has_text="Lease")).to_be_visible()
     answer.locator(".made-summary").click()
     expect(answer.locator(".made-notes")).to_contain_text("named sources that there are not: [9]")
     expect(answer.locator(".made-body")).to_contain_text("First word after")
