@@ -66,7 +66,7 @@ async def measure(given):
     shape = Shape.of(head.metadata)
     parts = await Parts.load(head, shape, file, registry)
     loaded = time.perf_counter()
-    runner = Runner(shape, parts, registry, given["prompt"] + given["tokens"] + given["depth"])
+    runner = Runner(shape, parts, registry, given["prompt"] + given["tokens"] + given["depth"] + 64)
     recorded = time.perf_counter()
     ids = np.random.default_rng(0).integers(0, 60000, given["prompt"]).tolist()
     figures = {"prefill": [], "decode": []}

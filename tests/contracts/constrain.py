@@ -58,7 +58,7 @@ def accepts(constraint, text):
     return state != 0 and constraint._automaton.ends(state)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(schemas(), st.integers(0, 2**32), st.sampled_from([0, 3, 200]))
 def test_what_is_drawn_parses_and_is_valid_and_ends_in_time(schema, seed, spare):
     constraint = json_schema(schema, TOKENIZER, len(TOKENS))
@@ -67,7 +67,7 @@ def test_what_is_drawn_parses_and_is_valid_and_ends_in_time(schema, seed, spare)
     assert (why := invalid(json.loads(text), schema, schema)) is None, (text, why)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), schemas())
 def test_a_valid_value_can_be_said(data, schema):
     value = data.draw(valid_for(schema, schema))
