@@ -62,4 +62,4 @@ def decide(parameters: Mapping[str, Any], *, importance: float = 0.5, pressure: 
     kind = order[min(order.index(kind), order.index(least))]
     layers = tuple(parameters["layer_range"]) if "layer_range" in parameters else None
     tail = int(parameters.get("tail_length", TAIL)) if tail is None else tail
-    return Setting(tail, kind, rotate=kind in ("q8q4", "q4"), layers=layers)
+    return Setting(tail, kind, layers=layers)  # not rotated: keys by channel do without, as `bench cache-quality` shows

@@ -15,7 +15,7 @@ A hot one becomes warm, and a warm one cold, when the pool needs the room (pool.
 import json
 import logging
 from collections.abc import Sequence as Many
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -190,9 +190,8 @@ class SessionCaches:
     def _decided(self, importance: float) -> Setting | None:
         if self.policies is None:
             return None
-        pool, form = self.cache.pool, self.cache.form
-        setting = decide(self.policies.latest("quantization").parameters, importance=importance, pressure=pool.used / pool.budget)
-        return replace(setting, rotate=False) if form.dim & (form.dim - 1) else setting
+        pool = self.cache.pool
+        return decide(self.policies.latest("quantization").parameters, importance=importance, pressure=pool.used / pool.budget)
 
     def freeze(self, id: str) -> None:
         """To cold. NotFoundError; what the database raises, and then it stays live."""

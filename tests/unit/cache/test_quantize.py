@@ -24,7 +24,7 @@ LFM2_350M = Form(tuple(8 if layer in (2, 5, 8, 10, 12, 14) else 0 for layer in r
 )
 def test_policy_importance_and_pressure_decide(precision, quality, importance, pressure, old):
     setting = decide({"precision": precision, "quality_weight": quality}, importance=importance, pressure=pressure)
-    assert setting.old == old and setting.rotate == (old in ("q8q4", "q4"))
+    assert setting.old == old and not setting.rotate
 
 
 def test_the_bundled_policy_gives_the_default():
