@@ -5,8 +5,9 @@ async for piece in writing: ...
 writing.text, writing.quotes, writing.notes
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from ..config import GenerationConfig
 from ..embed.sentences import sentences
@@ -19,6 +20,7 @@ from .language import LanguageModel
 from .marks import MARK, MarkReader
 from .sampling import Sampling
 
+TEMPERATURE = "general.sampling.temp"  # of GGUF
 SUPPORT = 0.3  # of a statement's words, which a sentence of a cited passage shares at least to be shown as what it stands on
 
 
@@ -41,7 +43,7 @@ class Writing:
         self._marks = MarkReader(grounding.passages)
         self._stopped = False
         most = min(config.max_tokens, room - len(grounding.ids))
-        how = sampling(config, routing)
+        how = sampling(config, routing, model.metadata)
         self.generation: Generation = model.generate(grounding.ids, how, max_tokens=most, stop=config.stop, session=session)
         self._cut = most < config.max_tokens
 
@@ -97,10 +99,12 @@ class Writing:
         return tuple(told)
 
 
-def sampling(config: GenerationConfig, routing: RoutingDecision) -> Sampling:
-    """What is asked for, and for the rest what the router decided."""
+def sampling(config: GenerationConfig, routing: RoutingDecision, metadata: Mapping[str, Any]) -> Sampling:
+    """What is asked for, else the temperature that the model's file wants, and for the rest what the router decided."""
+    wanted = metadata.get(TEMPERATURE)
+    temperature = float(wanted) if isinstance(wanted, int | float) and 0 <= wanted <= 100 else routing.temperature
     return Sampling(
-        temperature=routing.temperature if config.temperature is None else config.temperature,
+        temperature=temperature if config.temperature is None else config.temperature,
         top_p=(routing.top_p or 1.0) if config.top_p is None else config.top_p,
         top_k=config.top_k,
         min_p=config.min_p,

@@ -7,7 +7,6 @@ llm.models.loaded, await llm.models.unload()
 
 import asyncio
 import gc
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from ..errors import HostError, ModelError, NotFoundError
 from ..host import Host
 from ..kernels.registry import KernelRegistry
 from ..types import Generated
-from . import catalog
+from . import builtin, catalog
 from .footprint import of_head
 from .generative import Writing
 from .language import CONTEXT, LanguageModel
@@ -28,8 +27,6 @@ from .remote import Remote
 from .shape import Shape
 from .source import Bytes, ByteSource, head_of
 from .store import ModelStore, StoredModel, open_store
-
-BUILT_IN = f"models/{catalog.BUILT_IN}"  # folder among the assets: model.json, and the file that it names
 
 Stage = Callable[[str, int, int], None]  # (what is being done, bytes done, bytes in all)
 
@@ -86,12 +83,10 @@ class ModelShelf:
     async def built_in(self) -> BuiltIn | None:
         """None where this installation comes without."""
         try:
-            about = json.loads(await self._host.asset(f"{BUILT_IN}/model.json"))
-            return BuiltIn(str(about["title"]), str(about["file"]), int(about["bytes"]), str(about["licence"]))
+            about = builtin.about()
         except ModelError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{BUILT_IN}/model.json does not describe a model: {error!r}") from error
+        return BuiltIn(about["title"], about["file"], about["bytes"], about["licence"])
 
     def fits(self, needed: int) -> catalog.Fit:
         """Whether a model of so many bytes has room in the place of the one that is loaded."""
@@ -188,7 +183,7 @@ class ModelShelf:
         if not isinstance(source, str):
             return str(getattr(source, "name", source)), str(getattr(source, "name", source)), self._host.file(source)
         if source == catalog.BUILT_IN:
-            return await self._opened_built_in(progress)
+            return await self._opened_built_in()
         if "://" in source and not keep:
             return source, source.rpartition("/")[2], await Remote.open(self._host.request, source)
         if "://" in source:
@@ -207,12 +202,11 @@ class ModelShelf:
             return await self.download(id, progress=progress)
         return found if found.complete or not found.url else await self.download(found.entry or found.url, progress=progress)
 
-    async def _opened_built_in(self, progress: Stage | None) -> tuple[str, str, ByteSource]:
+    async def _opened_built_in(self) -> tuple[str, str, ByteSource]:
         about = await self.built_in()
         if about is None:
             raise NotFoundError("this installation comes without a built-in model")
-        data = await self._host.asset(f"{BUILT_IN}/{about.file}", _told(progress, "Fetching the built-in model"))
-        return catalog.BUILT_IN, about.title, Bytes(data)
+        return catalog.BUILT_IN, about.title, Bytes(builtin.data())
 
 
 def _told(progress: Stage | None, label: str) -> Callable[[int, int], None] | None:

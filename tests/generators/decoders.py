@@ -77,7 +77,7 @@ def rounded(file: bytes, kind: str) -> bytes:
     writer = GgufWriter(head.metadata)
     for tensor in head.tensors.values():
         matrix = len(tensor.shape) == 2 and "shortconv.conv" not in tensor.name
-        chosen = kind if not tensor.shape[1] % KINDS[kind].values else "q8_0"
+        chosen = kind if not tensor.shape[-1] % KINDS[kind].values else "q8_0"
         values = dequantize(tensor, file[tensor.offset : tensor.offset + tensor.size])
         writer.add(tensor.name, values, chosen if matrix else "f32")
     return writer.bytes()

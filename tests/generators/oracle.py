@@ -119,11 +119,10 @@ def main(out: Path, names: list[str]) -> None:
         rows = logits[[0, 1, 19, len(ids) - 1]].astype(np.float32)
         kept |= {f"{name}/seed": seed, f"{name}/ids": ids, f"{name}/logits": rows, f"{name}/greedy": made}
         kept[f"{name}/sha256"] = hashlib.sha256(file).hexdigest()
-        for kind in KINDS:
+        for kind in KINDS[:3] if name == SHIPPED else KINDS:  # its rows are too short for the others
             file = rounded(file, kind) if name == SHIPPED else model_file(name, kind, hidden=256, feed_forward=512, seed=seed)
             with torch.no_grad():
                 kept[f"{name}/{kind}"] = oracle(file)(torch.tensor([ids])).logits[0, -1].numpy()
-            kept[f"{name}/{kind}/sha256"] = hashlib.sha256(file).hexdigest()
     np.savez_compressed(out, **kept)
 
 

@@ -37,6 +37,7 @@ def metadata(shape: Shape, tokenizer: Tokenizer) -> dict:
         "general.name": NAME,
         "general.license": "MIT",
         "general.description": "Answers a question from numbered notes: a few words of one of them and its number, or that none says.",
+        "general.sampling.temp": 0.0,  # it copies: there is nothing to choose among
         key + "block_count": len(shape.kv_heads),
         key + "context_length": shape.context,
         key + "embedding_length": shape.hidden,
