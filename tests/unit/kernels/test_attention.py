@@ -100,14 +100,12 @@ def test_shapes_that_do_not_fit_are_refused(run, change, word):
 def pages_of(run, rng, kind, k, v, position=0):
     """k and v (context, 2, 20) written into pages of a pool in random order, and quantised: what paged operations take."""
     pages = -(-(position + len(k)) // 16)
-    memory, where = cases.pool(rng, "f16", pages, **SHAPE)
+    memory, where, table = cases.pool(rng, "f16", pages, **SHAPE)
     memory[:] = 0xFF if kind == "f16" else 0  # NaN, where nothing is written; what is quantised is a number
-    table = rng.permutation(where["count"])[:pages].astype(np.int32)
     run("kv_write_f16", k=k, v=v, pool=memory, table=table, tokens=len(k), position=position, pages=pages, **SHAPE, **where)
     if kind == "f16":
         return {"pool": memory, "table": table, "pages": pages, **SHAPE, **where}
-    small, small_where = cases.pool(rng, kind, pages, **SHAPE)
-    made = rng.permutation(small_where["count"])[:pages].astype(np.int32)
+    small, small_where, made = cases.pool(rng, kind, pages, **SHAPE)
     source = {f"source_{name}": value for name, value in where.items()}
     run(f"kv_quantize_{kind}", source=memory, source_pages=table, pool=small, pages=made, n=pages, **SHAPE, **source, **small_where)
     return {"pool": small, "table": made, "pages": pages, **SHAPE, **small_where}
@@ -152,8 +150,8 @@ def test_a_query_that_is_no_number_attends_to_nothing_that_is_one(run, kind):
 def test_tokens_written_one_by_one_are_the_bytes_of_all_at_once(run, seed, split):
     rng = np.random.default_rng(seed)
     _, k, v = drawn(rng, 1, 80)
-    memory, where = cases.pool(rng, "f16", 5, **SHAPE)
-    again, table = memory.copy(), rng.permutation(where["count"])[:5].astype(np.int32)
+    memory, where, table = cases.pool(rng, "f16", 5, **SHAPE)
+    again = memory.copy()
     numbers = {"table": table, "pages": 5, **SHAPE, **where}
     run("kv_write_f16", k=k, v=v, pool=memory, tokens=80, position=0, **numbers)
     run("kv_write_f16", k=k[split:].copy(), v=v[split:].copy(), pool=again, tokens=80 - split, position=split, **numbers)
@@ -215,14 +213,27 @@ def test_quantising_refuses_indices_of_no_page(run, name):
         run("kv_quantize_q8", **arguments)
 
 
-def test_a_context_longer_than_its_table_and_a_stride_too_short_are_refused(run):
+def test_a_context_longer_than_its_table_and_a_pool_too_short_are_refused(run):
     rng = np.random.default_rng(0)
     q, k, v = drawn(rng, 1, 40)
     paged = pages_of(run, rng, "q8q4", k, v)
     with pytest.raises(OperandError, match="context <= pages"):
         attend(run, "q8q4", q, paged, 49, 49)
-    with pytest.raises(OperandError, match="<= stride"):
-        attend(run, "q8q4", q, {**paged, "stride": paged["stride"] - 4}, 40, 40)
+    with pytest.raises(OperandError, match=r"<= count \* stride"):
+        attend(run, "q8q4", q, {**paged, "count": 1, "stride": 4}, 40, 40)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_that_would_reach_beyond_its_pool_is_refused(run, kind):
+    q, k, v = drawn(np.random.default_rng(0), 1, 40)
+    paged = next(
+        paged
+        for paged in (pages_of(run, np.random.default_rng(seed), kind, k, v) for seed in range(50))
+        if 2 * paged["stride"] < paged["pool"].size // 6  # pages of three places
+    )
+    paged["table"][2] = paged["count"] - 1
+    with pytest.raises(OperandError, match="table holds an index"):
+        attend(run, kind, q, paged, 40, 40)
 
 
 @few
