@@ -50,7 +50,7 @@ def test_the_first_paint_is_the_page_itself(page: Page, console: Console):
     page.route(re.compile(r"main\.js$"), lambda route: route.abort())
     page.goto("/")
     expect(page.get_by_role("heading", name="Ask what you once wrote down.")).to_be_visible()
-    expect(page.get_by_label("Question")).to_be_visible()
+    expect(page.get_by_label("Question", exact=True)).to_be_visible()
 
 
 def test_nothing_moves_while_it_starts(page: Page):
@@ -83,7 +83,7 @@ def test_keys_reach_everything(page: Page):
     page.goto("/")
     ready(page)
     page.keyboard.press("/")
-    question = page.get_by_label("Question")
+    question = page.get_by_label("Question", exact=True)
     expect(question).to_be_focused()
     page.keyboard.type("l?")  # letters in a field are letters
     expect(question).to_have_value("l?")
@@ -108,7 +108,7 @@ def test_the_first_tab_stop_skips_to_the_question(page: Page):
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the question")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_label("Question")).to_be_focused()
+    expect(page.get_by_label("Question", exact=True)).to_be_focused()
 
 
 def test_arrows_walk_through_the_library(page: Page):
@@ -200,7 +200,7 @@ def test_a_phone_needs_no_sideways_scrolling(new_context):
     ready(page)
     assert page.evaluate(FITS)
     remember(page, "The spare key hangs with Pavel at the bakery. " * 3, "A_title_without_any_place_" + "where_a_line_could_break_" * 3)
-    page.get_by_label("Question").fill("Where is the spare key?")
+    page.get_by_label("Question", exact=True).fill("Where is the spare key?")
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     assert page.evaluate(FITS)
@@ -241,7 +241,7 @@ def test_nothing_stands_in_the_way_of_assistive_technology(page: Page, scheme: s
     settle(page)
     assert violations(page) == []
     remember(page, "The spare key to the workshop hangs with Pavel at the bakery next door.", "Keys")
-    page.get_by_label("Question").fill("Where is the spare key?")
+    page.get_by_label("Question", exact=True).fill("Where is the spare key?")
     page.get_by_role("button", name="Ask", exact=True).click()
     turn = page.get_by_role("article", name="Where is the spare key?")
     expect(turn.get_by_role("button", name="Copy answer")).to_be_visible()
@@ -288,7 +288,7 @@ def test_a_worker_that_cannot_be_loaded_is_told_and_tried_again(page: Page, cons
 
 def test_a_question_asked_too_early_waits_for_the_memory(page: Page):
     page.goto("/")
-    page.get_by_label("Question").fill("Is anyone there?")
+    page.get_by_label("Question", exact=True).fill("Is anyone there?")
     page.get_by_role("button", name="Ask", exact=True).click()
     turn = page.get_by_role("article", name="Is anyone there?")
     expect(turn.get_by_role("button", name="Copy answer")).to_be_visible()
@@ -310,6 +310,6 @@ def test_a_long_job_can_be_cancelled_and_leaves_nothing(page: Page):
     job.get_by_role("button", name="Cancel").click()
     expect(page.locator("#dock").get_by_text("Cancelled.")).to_be_visible()
     expect(page.get_by_role("region", name="Library")).to_contain_text("Nothing remembered yet")
-    page.get_by_label("Question").fill("Which ferry was late?")
+    page.get_by_label("Question", exact=True).fill("Which ferry was late?")
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.get_by_role("article", name="Which ferry was late?")).to_contain_text("No answer found")

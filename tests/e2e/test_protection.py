@@ -98,7 +98,7 @@ def test_locking_clears_the_page_and_the_device_key_waits_for_a_person(noted: Pa
     page.reload()
     ready(page)  # this browser opens it unasked
     ask(page, "When does the lease end?")
-    page.get_by_label("Question").fill("half a question about Zanzibar-7741")
+    page.get_by_label("Question", exact=True).fill("half a question about Zanzibar-7741")
     storage(page).get_by_role("button", name="Lock now").click()
     expect(page.get_by_role("heading", name="This notebook is locked.")).to_be_visible()
     assert SECRET not in page.content() and "Lease" not in page.content()
