@@ -11,6 +11,7 @@ from playwright.sync_api import Error
 
 import pyruvllm
 from tests.contracts.stores import WordEmbedder
+from tests.e2e.browser import until
 from tests.e2e.storage_page import storage_site
 
 
@@ -54,7 +55,7 @@ def test_the_second_tab_follows_and_writes_when_the_first_is_gone(tab):
     second.evaluate("storage.ask('notes', 100, 2)")
     assert second.evaluate("storage.inspect('notes').batches") == 5
     first.close()
-    second.wait_for_function("storage.role('notes') === 'writer'", polling=50)
+    until(second, "storage.role('notes') === 'writer'")
     second.evaluate("storage.write('notes', 1)")
     assert second.evaluate("storage.inspect('notes').batches") == 6
 
@@ -69,10 +70,10 @@ def test_a_stolen_lock_does_not_let_two_tabs_write(tab):
     second.evaluate("storage.write('notes', 1)")
     with pytest.raises(Error, match="FencedError|ReadOnlyError"):
         first.evaluate("storage.write('notes', 1)")
-    first.wait_for_function("storage.role('notes') === 'follower' && storage.inspect('notes').batches === 4", polling=50)
+    until(first, "storage.role('notes') === 'follower' && storage.inspect('notes').batches === 4")
     first.evaluate("storage.ask('notes', 100, 1)")
     second.reload()
-    first.wait_for_function("storage.role('notes') === 'writer'", polling=50)
+    until(first, "storage.role('notes') === 'writer'")
     found = first.evaluate("storage.inspect('notes')")
     assert (found["batches"], found["wrong"], found["integrity"]) == (5, 0, "ok")
 

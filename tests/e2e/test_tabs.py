@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.e2e.browser import until
 from tests.e2e.killing import crash
 from tests.e2e.storage_page import storage_site
 from tests.e2e.test_main_job import ask, forget, library, paste, ready
@@ -68,10 +69,10 @@ def test_writers_die_in_the_middle_and_nothing_is_lost_or_doubled(context: Brows
     first, second, third = tabs
     until_acknowledged(tabs)
     first.close()
-    second.wait_for_function("roles.some(([role]) => role === 'writer')", polling=50)
+    until(second, "roles.some(([role]) => role === 'writer')")
     until_acknowledged([second, third])
     crash(second)
-    third.wait_for_function("roles.some(([role]) => role === 'writer')", polling=50)
+    until(third, "roles.some(([role]) => role === 'writer')")
     until_acknowledged([third])
     acknowledged = Counter(line for tab in tabs for line in tab.saved)
     titles = Counter(document["title"] for document in third.evaluate("call('documents', {})")["documents"])
@@ -114,7 +115,7 @@ def test_eight_writers_killed_in_mid_commit(storage, console):
         writer.evaluate("(first) => void storage.write('kills', Infinity, first)", 100_000 + 1000 * turn)
         follower.wait_for_timeout(100 + 40 * turn)
         crash(writer) if turn % 2 else writer.close()
-        follower.wait_for_function("storage.role('kills') === 'writer'", polling=50)
+        until(follower, "storage.role('kills') === 'writer'")
         follower.wait_for_timeout(50)
         found = follower.evaluate("storage.inspect('kills')")
         assert (found["wrong"], found["integrity"]) == (0, "ok")
