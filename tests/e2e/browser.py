@@ -28,8 +28,8 @@ def serving(*roots: Path) -> AbstractContextManager[str]:
     return serve.serving(*(roots or [DIST]))
 
 
-def until(page: Page, holds: str, seconds: float = 60) -> None:
-    """Returns when an expression holds in the page. Playwright's own ``wait_for_function`` evaluates text there, which the policy forbids."""
+def until(page: Page, holds: str, seconds: float = 180) -> None:
+    """Returns when an expression holds in the page. Playwright's ``wait_for_function`` evaluates text there, which the policy forbids."""
     late = time.monotonic() + seconds
     while not page.evaluate(holds):
         assert time.monotonic() < late, f"{holds} did not come to hold within {seconds} s"

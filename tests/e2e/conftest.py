@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_p
 
 from tests.e2e.browser import FLAGS, chromium, serving
 
-PATIENCE = 60_000  # ms; two busy cores, a cold start of Pyodide
+PATIENCE = 180_000  # ms; two busy and slow cores, a cold start of Pyodide
 expect.set_options(timeout=PATIENCE)
 
 
