@@ -17,7 +17,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tests.bench.report import report
-from tests.e2e.browser import FLAGS, chromium, serving
+from tests.e2e.browser import FLAGS, chromium, serving, until
 from tests.e2e.killing import crash
 from tests.e2e.storage_page import storage_site
 from tests.e2e.workers import blank, start
@@ -42,7 +42,7 @@ def taken_over(writer: Page, follower: Page, roles: str, violently: bool) -> flo
     """Milliseconds from the kill until the follower writes."""
     begun = time.time() * 1000
     crash(writer) if violently else writer.close()
-    follower.wait_for_function(f"{roles}.some(([role]) => role === 'writer')", polling=20)
+    until(follower, f"{roles}.some(([role]) => role === 'writer')")
     return follower.evaluate(f"{roles}.find(([role]) => role === 'writer')[2]") - begun
 
 

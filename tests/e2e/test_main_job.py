@@ -64,7 +64,7 @@ def library(page: Page, title: str):
 
 
 def ask(page: Page, question: str):
-    page.get_by_role("textbox", name="Question").fill(question)
+    page.get_by_role("textbox", name="Question", exact=True).fill(question)
     page.get_by_role("button", name="Ask", exact=True).click()
     turn = page.get_by_role("article", name=question).last
     expect(turn.get_by_role("button", name="Copy answer")).to_be_visible()
