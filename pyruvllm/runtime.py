@@ -205,7 +205,9 @@ class RuvLLM(Lockable):
         await self.memory.driver.take_over()
 
     def on_role(self, callback: Callable[[str, str], None]) -> None:
-        """Calls back with "writer" or "follower" and why when that changes, and with "refreshed" when another tab saved something."""
+        """Calls back with "writer" or "follower" and why when that changes, and with "refreshed" when another tab saved
+        something, or had it saved here.
+        """
         self._listeners.append(callback)
 
     async def ask(

@@ -82,7 +82,14 @@ class UnifiedMemory(Searchable):
 
     def join(self) -> None:
         """From now on this memory and those of other tabs do each other's work; to be called when all operations are there."""
-        self.driver.serve(self.operations.perform)
+
+        async def served(id: str, request: str) -> str:
+            answer = await self.operations.perform(id, request)
+            for callback in self.told:
+                callback("refreshed", "")
+            return answer
+
+        self.driver.serve(served)
         self.driver.follow(lambda what, why: following.told(self, what, why))
 
     async def reload(self, *, progress: Progress | None = None) -> None:

@@ -139,7 +139,7 @@ def test_room_can_be_made_on_a_full_disk(tab, context, site):
     used = page.evaluate("navigator.storage.estimate().then(({ usage }) => usage)")
     devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": used + (4 << 20)})
     with pytest.raises(Error, match="QuotaError"):
-        page.evaluate("(sql) => storage.execute('notes', sql)", "INSERT INTO rows (batch, body) VALUES (-1, zeroblob(16000000))")
+        page.evaluate("(sql) => storage.execute('notes', sql)", "INSERT INTO rows (batch, body) VALUES (-1, randomblob(16000000))")
     page.evaluate("storage.forget('notes', 1)")  # in memory only, as the disk is full
     page.evaluate("storage.compact('notes')")
     page.evaluate("storage.write('notes', 5)")

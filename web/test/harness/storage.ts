@@ -22,9 +22,9 @@ const storage = {
     void database.lost.then((reason) => reason && lost.push(reason));
     database.follow((what, why) => roles.push([what, why, performance.timeOrigin + performance.now()]));
     database.serve((call, request) => added(database, call, Number(request)));
-    if (database.writable) {
-      database.run("CREATE TABLE IF NOT EXISTS calls (id TEXT PRIMARY KEY, batch INTEGER)");
-      database.run("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, batch INTEGER, touched INTEGER, body TEXT)");
+    if (database.writable && integer(database, "SELECT count(*) FROM sqlite_schema") === 0) {
+      database.run("CREATE TABLE calls (id TEXT PRIMARY KEY, batch INTEGER)");
+      database.run("CREATE TABLE rows (id INTEGER PRIMARY KEY, batch INTEGER, touched INTEGER, body TEXT)");
       await database.flush();
     }
     return { writable: database.writable };
