@@ -133,11 +133,10 @@ def test_room_can_be_made_on_a_full_disk(tab, context, site):
     """What was deleted is given back to the disk, and what failed for want of room is saved then."""
     page = tab()
     devtools = context.new_cdp_session(page)
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 12 << 20})
     page.evaluate("storage.open('notes')")
     page.evaluate("storage.write('notes', 10)")
     page.evaluate("storage.fill('notes', 6 << 20)")  # rows of the batch 0
-    used = page.evaluate("navigator.storage.estimate().then(({ usage }) => usage)")
-    devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": used + (4 << 20)})
     with pytest.raises(Error, match="QuotaError"):
         page.evaluate("(sql) => storage.execute('notes', sql)", "INSERT INTO rows (batch, body) VALUES (-1, randomblob(16000000))")
     page.evaluate("storage.forget('notes', 1)")  # in memory only, as the disk is full
