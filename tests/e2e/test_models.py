@@ -27,8 +27,7 @@ def files(tmp_path_factory) -> Path:
 def load(page: Page, file: Path, keep: bool = False) -> None:
     page.get_by_role("link", name="Language model").first.click()
     view = page.locator("#view-models")
-    if keep:
-        view.get_by_label("Keep a copy in this browser").check()
+    view.get_by_label("Keep a copy in this browser").set_checked(keep)
     with page.expect_file_chooser() as chooser:
         view.get_by_role("button", name="Open a model file").click()
     chooser.value.set_files(file)
