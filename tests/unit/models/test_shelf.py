@@ -1,7 +1,6 @@
 """Where a model can come from: the network with and without a copy, what comes with the package, a path."""
 
 import hashlib
-import json
 import tracemalloc
 
 import numpy as np
@@ -11,7 +10,7 @@ from pyruvllm.config import Clock
 from pyruvllm.errors import HostError, ModelError, NotFoundError
 from pyruvllm.host import Device
 from pyruvllm.host.native import NativeHost
-from pyruvllm.models import catalog
+from pyruvllm.models import builtin, catalog
 from pyruvllm.models.parts import Parts
 from pyruvllm.models.shape import Shape
 from pyruvllm.models.shelf import ModelShelf
@@ -65,21 +64,19 @@ async def test_a_catalogue_entry_is_downloaded_once(shelf, server, monkeypatch):
     assert (stored.entry, stored.trust, len(server.files["lfm2.gguf"].asked)) == ("lfm2-350m", "known", 1)
 
 
-async def test_the_model_that_comes_with_the_package(shelf, tmp_path):
+async def test_the_model_that_comes_with_the_package(shelf, monkeypatch):
+    assert (await shelf.built_in()).size == len(builtin.data())
+    loaded = await shelf.load("built-in")
+    assert loaded.id == "built-in" and loaded.architecture == "lfm2" and await said(shelf)
+
+    def missing():
+        raise ModelError("small.gguf is missing")
+
+    monkeypatch.setattr(builtin, "about", missing)
     assert await shelf.built_in() is None
     with pytest.raises(NotFoundError, match="without a built-in model"):
         await shelf.load("built-in")
-    folder = tmp_path / "assets" / "models" / "built-in"
-    folder.mkdir(parents=True)
-    (folder / "small.gguf").write_bytes(DATA)
-    about = {"title": "Small", "file": "small.gguf", "bytes": len(DATA), "licence": "MIT"}
-    (folder / "model.json").write_text(json.dumps(about))
-    assert (await shelf.built_in()).title == "Small"
-    loaded = await shelf.load("built-in")
-    assert loaded.id == "built-in" and await said(shelf) == "It says this."
-    (folder / "model.json").write_text("{}")
-    with pytest.raises(ModelError, match="does not describe a model"):
-        await shelf.built_in()
+    assert shelf.loaded.id == "built-in", "the one before stays"
 
 
 async def test_what_has_no_room_is_refused_before_the_loaded_one_goes(shelf, tmp_path, monkeypatch):
