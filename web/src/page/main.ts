@@ -24,6 +24,7 @@ import { sourcesLabel, SourcesPanel } from "./sources";
 import { StorageView } from "./storage";
 import { currentTheme, nextTheme, type Theme } from "./theme";
 import { toast } from "./toasts";
+import { focusUnlock } from "./unlock";
 import { Welcome } from "./welcome";
 import { WitnessView } from "./witness/view";
 
@@ -174,6 +175,7 @@ async function follow(): Promise<void> {
   title(NEW);
   rail.select(null);
   chat.begin();
+  focusUnlock(byId("boot"));
 }
 
 function begin(): void {

@@ -10,13 +10,18 @@ export interface UnlockActions {
   erase(): void;
 }
 
+/** Puts the focus on what opens a locked notebook, if the form is there: it cannot have it while another view is shown. */
+export function focusUnlock(box: HTMLElement): void {
+  box.querySelector<HTMLElement>(".unlock input, .unlock button")?.focus();
+}
+
 /** Fills `box` with what opens the notebook, and puts the focus there. `problem`: what was wrong with the last try. */
 export function unlockForm(box: HTMLElement, protection: Protection, problem: string | null, actions: UnlockActions): void {
   const { root, input } = passphraseField("Passphrase", "current-password");
   input.setAttribute("aria-describedby", "unlock-problem");
   if (problem) input.setAttribute("aria-invalid", "true");
   const device = element("button", { type: "button", class: protection.passphrase ? "button plain" : "button", onclick: () => actions.unlock({ device_key: true }) }, "Unlock with this device");
-  const form = element("form", { class: "failure", "aria-label": "Unlock the notebook", onsubmit: (event: Event) => {
+  const form = element("form", { class: "failure unlock", "aria-label": "Unlock the notebook", onsubmit: (event: Event) => {
     event.preventDefault();
     if (!input.value) return input.focus();
     const passphrase = input.value;
@@ -31,7 +36,7 @@ export function unlockForm(box: HTMLElement, protection: Protection, problem: st
       protection.this_device && device,
       element("button", { type: "button", class: "button plain danger-text", onclick: actions.erase }, protection.passphrase ? "Forgot it: delete everything" : "Delete everything")));
   fill(box, form);
-  (protection.passphrase ? input : device).focus();
+  focusUnlock(box);
   if (problem) alarm(problem);
   else announce("This notebook is locked");
 }
