@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pyruvllm.storage import open_sealed_file
+from tests.e2e.conftest import Console
 from tests.e2e.test_main_job import NOTE, SECRET, STORES, ask, library, paste, ready
 from tests.e2e.test_page import FITS, settle, violations
 
@@ -97,6 +98,7 @@ def test_locking_clears_the_page_and_the_device_key_waits_for_a_person(noted: Pa
     expect(page.get_by_text("The notebook is protected").first).to_be_attached()
     page.reload()
     ready(page)  # this browser opens it unasked
+    page.evaluate("location.hash = '#/'")
     ask(page, "When does the lease end?")
     page.get_by_label("Question", exact=True).fill("half a question about Zanzibar-7741")
     storage(page).get_by_role("button", name="Lock now").click()
@@ -163,12 +165,12 @@ def test_a_sealed_export_opens_natively_and_comes_back(noted: Page, tmp_path):
     expect(library(page, "Lease")).to_be_visible()
 
 
-def test_a_tampered_notebook_says_so_and_is_left_alone(noted: Page):
+def test_a_tampered_notebook_says_so_and_is_left_alone(noted: Page, console: Console):
     page = noted
+    console.allow("404")  # a file shown by itself asks for an icon
     protect(page, "This browser only", None)
     expect(page.get_by_role("region", name="Protection")).to_contain_text("Opens in this browser only")
-    page.goto("about:blank")
-    page.goto("/favicon.svg")
+    page.goto("/manifest.webmanifest")  # the same origin without the page, which has the memory open
     page.evaluate("""async () => {
       const db = await new Promise((ok) => { indexedDB.open("pyruvllm:notebook").onsuccess = (event) => ok(event.target.result); });
       const base = db.transaction("base", "readwrite").objectStore("base");
