@@ -101,7 +101,7 @@ class VectorStoreContract:
         with pytest.raises(ConfigError, match="mode is 'magic'"):
             RuvVectorStore(memory, mode="magic")
 
-    async def test_where_the_loop_runs_it_cannot_be_waited_for(self, open_memory):
+    async def test_where_the_loop_runs_it_cannot_be_waited_for(self, open_memory, no_waiting):
         store = RuvVectorStore(await open_memory())
         with pytest.raises(HostError, match="asynchronous twin"):
             store.add_texts(["x"])

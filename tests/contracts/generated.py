@@ -56,9 +56,7 @@ class GeneratedContract:
             pieces.append(piece)
         answer = stream.answer
         assert "".join(pieces) == answer.text and answer.text.strip() == SAID and len(pieces) > 3
-        assert answer.kind == "generated" and answer.notes == (
-            "The model named sources that there are not: [9]. They were taken out.",
-        )
+        assert answer.kind == "generated" and answer.notes == ("The model named sources that there are not: [9]. They were taken out.",)
         lease = answer.sources[0]
         assert [lease.text[a:b] for a, b in lease.highlight] == ["It runs for three years and ends on 31 January 2029."]
         told = answer.generated

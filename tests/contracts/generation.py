@@ -70,7 +70,8 @@ async def test_it_ends_where_the_context_does(runner):
     assert stream.usage.finish in ("context", "stop") and runner.position <= runner.context
 
 
-async def test_others_have_their_turns_and_leaving_stops_it(runner):
+async def test_others_have_their_turns_and_leaving_stops_it(runner, monkeypatch):
+    monkeypatch.setattr("pyruvllm.models.generate.SLICE_MS", 0.0)  # however fast it is
     stream, turns = generate(runner, TOKENIZER, PROMPT, FREE, max_tokens=200), 0
 
     async def other():
@@ -85,7 +86,7 @@ async def test_others_have_their_turns_and_leaving_stops_it(runner):
             break
     await stream._pieces.aclose()
     task.cancel()
-    assert turns > 1 and stream.usage.finish == "cancelled" and len(stream.ids) < 200
+    assert turns >= 20 and stream.usage.finish == "cancelled" and len(stream.ids) < 200
     at = runner.position
     await asyncio.sleep(0.01)
     assert runner.position == at

@@ -1,20 +1,16 @@
 """Chat completions over a small model with random weights: shapes, options, templates, and what is refused."""
 
-import asyncio
 import json
 
 import numpy as np
 import pytest
 
 from pyruvllm.chat import Chat
-from pyruvllm.config import Clock
 from pyruvllm.errors import ConfigError, ModelError
-from pyruvllm.memory.kernels import open_registry
 from pyruvllm.models.gguf import GgufWriter, read_head
 from pyruvllm.models.language import LanguageModel
 from pyruvllm.models.template import ChatTemplate
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
-from pyruvllm.storage import open_driver
 from tests.generators.decoders import model_file
 
 CHATML = (
@@ -34,19 +30,6 @@ def whole(template=CHATML):
     for tensor in head.tensors.values():
         writer.add_raw(tensor.name, file[tensor.offset : tensor.offset + tensor.size], tensor.kind.name, tensor.shape)
     return writer.bytes()
-
-
-async def opened():
-    driver = await open_driver(":memory:")
-    try:
-        return await open_registry(driver, Clock())
-    finally:
-        await driver.close()
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return asyncio.run(opened())
 
 
 @pytest.fixture

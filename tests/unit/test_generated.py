@@ -1,20 +1,8 @@
 import itertools
 
 import pytest
-import pytest_asyncio
 
-from pyruvllm.config import Clock
-from pyruvllm.memory.kernels import open_registry
-from pyruvllm.storage import open_driver
 from tests.contracts.generated import GeneratedContract
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernels():
-    driver = await open_driver(":memory:")
-    registry = await open_registry(driver, Clock())
-    await driver.close()
-    return registry
 
 
 @pytest.fixture

@@ -108,4 +108,4 @@ def lane() -> None:
 
 
 TESTS = ROOT / "tests"
-LANE_SOURCES = [ROOT / "pyproject.toml", TESTS / "conftest.py", TESTS / "contracts", TESTS / "generators", TESTS / "pyodide"]
+LANE_SOURCES = [ROOT / "pyproject.toml", *(TESTS / name for name in ("conftest.py", "registries.py", "contracts", "generators", "pyodide"))]

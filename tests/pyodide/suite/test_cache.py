@@ -1,25 +1,12 @@
 import pytest
 
-from pyruvllm.config import Clock
-from pyruvllm.memory.kernels import open_registry
-from pyruvllm.storage import delete_database, open_driver
+from pyruvllm.storage import delete_database
 from tests.contracts.adapter import AdapterContract
 from tests.contracts.cache import CacheContract
 from tests.contracts.cache_sessions import SessionCacheContract
 from tests.contracts.decoder_cache import DecoderCacheContract
 from tests.contracts.scheduler import SchedulerContract
 from tests.contracts.stores import opening
-
-OPENED = []  # once for all tests: the first use of a kernel tests it
-
-
-@pytest.fixture
-async def kernels():
-    if not OPENED:
-        driver = await open_driver(":memory:")
-        OPENED.append(await open_registry(driver, Clock()))
-        await driver.close()
-    return OPENED[0]
 
 
 @pytest.fixture

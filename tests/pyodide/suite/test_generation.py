@@ -7,4 +7,3 @@ from tests.contracts.constrain import (  # noqa: F401
 )
 from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.speculative import *  # noqa: F403
-from tests.pyodide.suite.test_decoder import kernels  # noqa: F401

@@ -2,22 +2,8 @@ import js
 import pytest
 
 from pyruvllm import host
-from pyruvllm.config import Clock
-from pyruvllm.memory.kernels import open_registry
-from pyruvllm.storage import open_driver
 from tests.contracts.files import FilesContract
 from tests.contracts.generated import GeneratedContract
-
-OPENED = []  # once for all tests: the first use of a kernel tests it
-
-
-@pytest.fixture
-async def kernels():
-    if not OPENED:
-        driver = await open_driver(":memory:")
-        OPENED.append(await open_registry(driver, Clock()))
-        await driver.close()
-    return OPENED[0]
 
 
 async def emptied(kind):

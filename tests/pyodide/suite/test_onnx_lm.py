@@ -7,7 +7,6 @@ import pytest
 from pyruvllm.errors import ModelError
 from pyruvllm.host.browser import BrowserHost
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
-from tests.pyodide.suite.test_decoder import kernels  # noqa: F401
 
 FOLDER = Path("generated")
 

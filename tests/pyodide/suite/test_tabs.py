@@ -134,7 +134,7 @@ async def test_the_writer_closes_and_the_other_goes_on_writing(open_tab):
     answers = await asking
     await third.flush()
     await until(lambda: second.memory.writable)
-    assert changes[-1] == "writer" and third.role == "follower"
+    assert "writer" in changes and third.role == "follower"
     assert {entry.request_id for entry in third.witness.list()} == {answer.id for answer in answers}
     assert third.sessions.get("many").turn_count == 10
     same(second, third)

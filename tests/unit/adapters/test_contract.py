@@ -11,7 +11,9 @@ async def open_memory(tmp_path):
 
 
 class TestVectorStore(VectorStoreContract):
-    pass
+    @pytest.fixture
+    def no_waiting(self):
+        """Nothing to do: natively a loop that runs can never be waited for."""
 
 
 class TestStore(StoreContract):

@@ -1,5 +1,4 @@
-from time import perf_counter
-
+from pyruvllm.kernels.registry import KernelRegistry
 from tests.contracts.registry import RegistryContract, registry, work
 
 
@@ -7,14 +6,9 @@ class TestRegistry(RegistryContract):
     pass
 
 
-def test_what_is_decided_is_looked_up():
-    """Under load a batch may take any time, so the fastest of many counts."""
+def test_what_is_decided_is_looked_up(monkeypatch):
     made, _ = registry({"dot.relaxed": 1e-3, "dot.simd128": 2e-3})
     work(made, 30)
-    batches = []
-    for _ in range(50):
-        start = perf_counter()
-        for _ in range(200):
-            made.select("dot", n=128, dim=3)
-        batches.append((perf_counter() - start) / 200)
-    assert min(batches) < 2e-6
+    monkeypatch.setattr(KernelRegistry, "place", None)  # nothing is worked out anew
+    monkeypatch.setattr(KernelRegistry, "_turn", None)
+    assert {made.select("dot", n=128, dim=3).name for _ in range(64)} == {"dot.relaxed"}

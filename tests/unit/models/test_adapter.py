@@ -1,17 +1,8 @@
-import asyncio
-
 import gguf
 import numpy as np
-import pytest
 
 from pyruvllm.models.adapter import Lora, read_adapter, write_adapter
 from tests.contracts.adapter import AdapterContract
-from tests.unit.models.test_decoder_cache import opened
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return asyncio.run(opened())
 
 
 class TestNative(AdapterContract):

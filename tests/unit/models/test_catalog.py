@@ -1,36 +1,19 @@
 """The catalogue's figures against models.md's and against files that are read, and what is said to fit."""
 
-import asyncio
-
 import numpy as np
 import pytest
 
-from pyruvllm.config import Clock
 from pyruvllm.errors import NotFoundError
 from pyruvllm.host import Device
-from pyruvllm.memory.kernels import open_registry
 from pyruvllm.models.catalog import CATALOG, find, fits
 from pyruvllm.models.footprint import of_head
 from pyruvllm.models.gguf import GgufWriter, read_head
 from pyruvllm.models.language import LanguageModel
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
-from pyruvllm.storage import open_driver
 from tests.generators.decoders import model_file
 
 PUBLISHED = {"lfm2-350m": 354_483_968, "lfm2-700m": 742_489_344, "lfm2-1.2b": 1_170_340_608, "lfm2-2.6b": 2_569_272_320}
 MEGABYTES = {"lfm2-350m": 217, "lfm2-700m": 444, "lfm2-1.2b": 693, "lfm2-2.6b": 1480}  # of tensors, Q4_0
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    async def opened():
-        driver = await open_driver(":memory:")
-        try:
-            return await open_registry(driver, Clock())
-        finally:
-            await driver.close()
-
-    return asyncio.run(opened())
 
 
 @pytest.mark.parametrize("entry", CATALOG, ids=lambda entry: entry.id)

@@ -1,15 +1,12 @@
 """A model from a file, as a user opens it."""
 
-import asyncio
 import json
 
 import numpy as np
 import pytest
 
 from pyruvllm.cache import Caching, Pool
-from pyruvllm.config import Clock
 from pyruvllm.errors import ConfigError, GgufError, ModelError
-from pyruvllm.memory.kernels import open_registry
 from pyruvllm.models.gguf import GgufWriter, read_head
 from pyruvllm.models.language import LanguageModel, open_model
 from pyruvllm.models.sampling import Sampling
@@ -31,19 +28,6 @@ def whole(tokens=257, size=64, end="<|im_end|>", **metadata):
     for tensor in head.tensors.values():
         writer.add_raw(tensor.name, file[tensor.offset : tensor.offset + tensor.size], tensor.kind.name, tensor.shape)
     return writer.bytes()
-
-
-async def opened():
-    driver = await open_driver(":memory:")
-    try:
-        return await open_registry(driver, Clock())
-    finally:
-        await driver.close()
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return asyncio.run(opened())
 
 
 async def test_a_file_is_opened_and_generates(kernels, tmp_path):

@@ -1,35 +1,17 @@
-import asyncio
-
 import numpy as np
 import onnx
 import pytest
 from tokenizers import Tokenizer
 
-from pyruvllm.config import Clock
 from pyruvllm.errors import ModelError
 from pyruvllm.host.native import NativeHost
-from pyruvllm.memory.kernels import open_registry
 from pyruvllm.models.hub import metadata_of
 from pyruvllm.models.onnx_lm import OnnxRunner, open_onnx
 from pyruvllm.models.tokenizer import load
-from pyruvllm.storage import open_driver
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.onnx_lm import test_files_of_a_repository_that_describe_no_tokenizer_are_refused as test_files_are_refused  # noqa: F401
 from tests.contracts.speaker import PROMPT, runner_of
 from tests.generators.onnx_decoder import repository, write
-
-
-async def opened():
-    driver = await open_driver(":memory:")
-    try:
-        return await open_registry(driver, Clock())
-    finally:
-        await driver.close()
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return asyncio.run(opened())
 
 
 @pytest.fixture(scope="module")

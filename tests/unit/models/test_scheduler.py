@@ -1,15 +1,7 @@
-import asyncio
-
 import pytest
 
 from tests.contracts.scheduler import SchedulerContract
 from tests.contracts.stores import opening
-from tests.unit.models.test_decoder_cache import opened
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return asyncio.run(opened())
 
 
 @pytest.fixture
