@@ -17,10 +17,8 @@ from pyruvllm.models.shelf import ModelShelf
 from pyruvllm.models.source import Bytes, head_of
 from tests.generators.fileserver import FileServer
 from tests.generators.scripted import scripted_model
-from tests.unit.models.test_catalog import kernels
 
 DATA = scripted_model(["It says", " this."])
-__all__ = ["kernels"]
 
 
 @pytest.fixture(scope="module")
