@@ -19,16 +19,17 @@ import numpy as np
 
 from hnsw_pure import diversify
 
-from .. import runtime
 from ..config import DIMENSION
-from ..embed.projection import INNER, project
-from ..embed.space import Space
-from ..errors import ConfigError, EmbeddingError, HostError
+from ..errors import ConfigError, HostError
 from ..memory.search import Mode
 from ..memory.unified import UnifiedMemory
 from ..types import Draft, Hit, Record
+from .embedder import LangChainEmbedder, mapped, question
 from .home import Home
+from .lodger import Lodger
 from .records import write
+
+__all__ = ["LangChainEmbedder", "PlainDocument", "RuvVectorStore"]
 
 Filter = Mapping[str, Any] | None
 SEARCHES = ("similarity", "similarity_score_threshold", "mmr")
@@ -43,49 +44,7 @@ class PlainDocument:
     id: str | None = None
 
 
-class LangChainEmbedder:
-    """LangChain's ``Embeddings`` as an embedder of the memory. Up to 768 numbers, mapped to 768 without changing an angle."""
-
-    def __init__(self, embeddings: Any, space: str | None = None):
-        """``space`` names the model; without it the class and its attribute ``model`` do."""
-        self.embeddings = embeddings
-        self.space = Space(space or f"{type(embeddings).__name__}:{getattr(embeddings, 'model', '')}", "langchain")
-
-    async def embed(self, texts: Sequence[str], *, progress: Any = None) -> np.ndarray:
-        if not len(texts):
-            return np.empty((0, DIMENSION), np.float32)
-        return _mapped(await self.embeddings.aembed_documents(list(texts)))
-
-    async def query(self, text: str) -> np.ndarray:
-        """(768,): some models embed questions otherwise than documents."""
-        return _mapped([await self.embeddings.aembed_query(text)])[0]
-
-    def count(self, text: str) -> int:
-        return len(self.spans(text))
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Words: LangChain's interface has no tokens."""
-        places, at = [], 0
-        for word in text.split():
-            at = text.index(word, at)
-            places.append((at, at + len(word)))
-            at += len(word)
-        return places
-
-
-def _mapped(vectors: Sequence[Sequence[float]]) -> np.ndarray:
-    rows = np.asarray(vectors, np.float32)
-    if rows.ndim != 2 or not 0 < rows.shape[1] <= DIMENSION or not np.isfinite(rows).all():
-        raise EmbeddingError(f"the embeddings have the shape {rows.shape}; (texts, up to {DIMENSION}) finite numbers would be right")
-    wide = np.zeros((len(rows), -(-rows.shape[1] // INNER) * INNER), np.float32)
-    wide[:, : rows.shape[1]] = rows
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    if not lengths.all():
-        raise EmbeddingError("an embedding is all zeros, which points nowhere")
-    return project(wide / lengths)
-
-
-class RuvVectorStore:
+class RuvVectorStore(Lodger):
     """What ``langchain_core.vectorstores.VectorStore`` promises, over a collection. Each method has an asynchronous twin."""
 
     def __init__(self, memory: UnifiedMemory, collection: str = "langchain", *, mode: Mode = "vector", home: Home | None = None):
@@ -93,35 +52,7 @@ class RuvVectorStore:
         if mode not in ("vector", "hybrid", "text"):
             raise ConfigError(f"mode is {mode!r}; vector, hybrid and text are right")
         self.memory, self.collection, self.mode, self.home = memory, collection, mode, home or Home()
-        self._llm: runtime.RuvLLM | None = None
         _known_to_langchain(type(self))
-
-    @classmethod
-    def open(cls, name: str = ":memory:", embedding: Any = None, *, collection: str = "langchain", mode: Mode = "vector") -> RuvVectorStore:
-        """With a memory of its own in a thread of its own; close it. ``embedding``: LangChain's; without it the memory's own model."""
-        home = Home.apart()
-        try:
-            embedder = None if embedding is None else LangChainEmbedder(embedding)
-            llm = home.wait(runtime.open(name, embedder=embedder))
-            store = cls(llm.memory, collection, mode=mode, home=home)
-        except BaseException:
-            home.close()
-            raise
-        store._llm = llm
-        return store
-
-    def close(self) -> None:
-        """Flushes and closes the memory, if the store opened it."""
-        if self._llm is not None:
-            self.home.wait(self._llm.close())
-            self._llm = None
-            self.home.close()
-
-    def __enter__(self) -> RuvVectorStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def embeddings(self) -> Any:
@@ -245,9 +176,8 @@ class RuvVectorStore:
     async def _vector(self, query: str | Sequence[float]) -> np.ndarray:
         """(768,) of a question, or of a vector as the embeddings made it."""
         if not isinstance(query, str):
-            return _mapped([query])[0] if len(query) != DIMENSION or self.embeddings is not None else np.asarray(query, np.float32)
-        embedder = self.memory.embedder
-        return await embedder.query(query) if isinstance(embedder, LangChainEmbedder) else (await embedder.embed([query]))[0]
+            return mapped([query])[0] if len(query) != DIMENSION or self.embeddings is not None else np.asarray(query, np.float32)
+        return await question(self.memory.embedder, query)
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, filter: Filter = None, **_: Any

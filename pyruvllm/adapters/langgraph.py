@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from .. import runtime
 from ..errors import ConfigError, FilterError
 from ..memory.unified import UnifiedMemory
 from ..types import Draft, Record
+from .embedder import question
 from .home import Home
-from .langchain import LangChainEmbedder
+from .lodger import Lodger
 from .records import write
 
 Namespace = tuple[str, ...]
@@ -57,7 +57,7 @@ class _Put:
     ttl: float | None = None
 
 
-class RuvStore:
+class RuvStore(Lodger):
     """What ``langgraph.store.base.BaseStore`` promises. Each method has an asynchronous twin, ``batch`` takes LangGraph's operations."""
 
     supports_ttl = True
@@ -75,36 +75,9 @@ class RuvStore:
         """Where the memory was opened: in that event loop. ``ttl``: of what is put without one, minutes; None: for ever."""
         self.memory, self.collection, self.fields, self.home = memory, collection, list(fields), home or Home()
         self.ttl_config = {"default_ttl": ttl, "refresh_on_read": refresh_on_read}
-        self._llm: runtime.RuvLLM | None = None
         loaded = sys.modules.get("langgraph.store.base")
         if loaded is not None:
             loaded.BaseStore.register(type(self))
-
-    @classmethod
-    def open(cls, name: str = ":memory:", embedding: Any = None, **options: Any) -> RuvStore:
-        """With a memory of its own in a thread of its own; close it. ``embedding``: LangChain's; without it the memory's own model."""
-        home = Home.apart()
-        try:
-            llm = home.wait(runtime.open(name, embedder=None if embedding is None else LangChainEmbedder(embedding)))
-            store = cls(llm.memory, home=home, **options)
-        except BaseException:
-            home.close()
-            raise
-        store._llm = llm
-        return store
-
-    def close(self) -> None:
-        """Flushes and closes the memory, if the store opened it."""
-        if self._llm is not None:
-            self.home.wait(self._llm.close())
-            self._llm = None
-            self.home.close()
-
-    def __enter__(self) -> RuvStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # One by one
 
@@ -289,8 +262,7 @@ class RuvStore:
         found = [record for record in self._select(where) if _matches(record.metadata["value"], filter or {})]
         scores: dict[str, float] = {}
         if query and found and offset + limit > 0:
-            embedder = self.memory.embedder
-            vector = await embedder.query(query) if isinstance(embedder, LangChainEmbedder) else (await embedder.embed([query]))[0]
+            vector = await question(self.memory.embedder, query)
             among = {"id": {"$in": [record.id for record in found]}}
             hits = self.memory.search_with(None, vector, len(found), where=among, collections=self.collection, mode="vector")
             scores = {hit.id: hit.score for hit in hits}
