@@ -19,6 +19,7 @@ from steps import BUILD, DIST, ROOT, WEB, Failure, once, say
 
 Command = list[str | Path]
 LIMIT = 60 * 60  # seconds for one suite; none comes near it unless it hangs, on a machine ten times slower than usual either
+OF_NODE = "adapters browser_host driver embedder models onnx_lm pack registry runtime stores tabs writeback".split()
 LANES = (("unit",), ("lint", "types", "web", "node", "chromium"))  # run beside each other; e2e after them: people's patience is in it
 
 
@@ -39,6 +40,11 @@ def pytest(name: str, *arguments: str) -> Command:
     return [environment.PYTHON, "-m", "pytest", "--color=no", f"--basetemp={temporary}", *arguments]
 
 
+def tests_of(rest: Sequence[str], *default: str) -> list[str]:
+    """pytest's arguments: with the files that were named, else with those that are meant."""
+    return [*rest, *([] if any(each.startswith("tests/") for each in rest) else default)]
+
+
 def lint(rest: Sequence[str]) -> list[Command]:
     return [[environment.PYTHON, "-m", "ruff", "check", "."]]
 
@@ -49,7 +55,7 @@ def types(rest: Sequence[str]) -> list[Command]:
 
 
 def unit(rest: Sequence[str]) -> list[Command]:
-    return [pytest("unit", "-q", *(rest or ["tests/unit"]))]
+    return [pytest("unit", "-q", *tests_of(rest, "tests/unit"))]
 
 
 def web(rest: Sequence[str]) -> list[Command]:
@@ -58,7 +64,9 @@ def web(rest: Sequence[str]) -> list[Command]:
 
 
 def node(rest: Sequence[str]) -> list[Command]:
-    return [[environment.node(), *stack_switching(), ROOT / "tests" / "pyodide" / "node.mjs", *rest]]
+    """Without arguments what Node itself has a part in; the rest computes the same in Chromium, whose engine it shares."""
+    given = tests_of(rest, *(f"tests/pyodide/suite/test_{name}.py" for name in OF_NODE))
+    return [[environment.node(), *stack_switching(), ROOT / "tests" / "pyodide" / "node.mjs", *given]]
 
 
 def chromium(rest: Sequence[str]) -> list[Command]:
@@ -68,7 +76,7 @@ def chromium(rest: Sequence[str]) -> list[Command]:
 def e2e(rest: Sequence[str]) -> list[Command]:
     # Playwright has no time limit for what a page evaluates, and a dead page may never answer
     hangs = ["-o", "faulthandler_timeout=600", "-o", "faulthandler_exit_on_timeout=true"]
-    return [pytest("e2e", "-v", *hangs, *(rest or ["tests/e2e"]))]
+    return [pytest("e2e", "-v", *hangs, *tests_of(rest, "-n", "2", "--dist", "worksteal", "tests/e2e"))]
 
 
 def inside_pyodide() -> None:
