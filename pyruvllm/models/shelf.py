@@ -7,7 +7,7 @@ llm.models.loaded, await llm.models.unload()
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,11 @@ from ..host import Host
 from ..kernels.registry import KernelRegistry
 from ..types import Generated
 from . import builtin, catalog
+from .dialogue import Dialogue
 from .footprint import of_head
 from .generative import Writing
 from .language import CONTEXT, LanguageModel
+from .onnx_lm import OnnxLanguageModel, open_onnx
 from .remote import Remote
 from .shape import Shape
 from .source import Bytes, ByteSource, head_of
@@ -67,7 +69,7 @@ class ModelShelf:
         clock: Clock,
         caching: Callable[[int], Caching] | None = None,
     ) -> None:
-        self.model: LanguageModel | None = None
+        self.model: Dialogue | None = None
         self.loaded: Loaded | None = None
         self._kernels, self._host, self._clock, self._caching = kernels, host, clock, caching
         self._turn = asyncio.Lock()
@@ -131,7 +133,7 @@ class ModelShelf:
             await self.unload()
             async with self._turn:
                 try:
-                    self.model = await LanguageModel.load(
+                    self.model = model = await LanguageModel.load(
                         file, kernels, context=context, clock=self._clock, progress=_told(progress, "Loading into memory"),
                         caching=self._caching and self._caching(need.cache),
                     )  # fmt: skip
@@ -140,18 +142,44 @@ class ModelShelf:
                     why = f"memory ended while it was loaded, and no model is loaded now. {fit.why}"
                     raise ModelError(f"{name} does not fit: {why}") from error
             spent = self._clock.elapsed_ms() - begun
-            shown = str(self.model.metadata.get("general.name") or name)
-            self.loaded = Loaded(id, shown, shape.architecture, self.model.nbytes, self.model.runner.context, spent)
+            shown = str(model.metadata.get("general.name") or name)
+            self.loaded = Loaded(id, shown, shape.architecture, model.nbytes, model.runner.context, spent)
             return self.loaded
         finally:
             await file.close()
+
+    async def load_onnx(
+        self,
+        folder: str,
+        file: str = "onnx/model.onnx",
+        *,
+        external: Sequence[str] = (),
+        context: int = CONTEXT,
+        progress: Stage | None = None,
+    ) -> Loaded:
+        """Loads a language model in ONNX in the place of the one that is there; it runs in onnxruntime, one conversation after the other.
+
+        folder: of assets, laid out as on the Hub: beside the page in the browser, under PYRUVLLM_ASSETS natively; external: files beside
+        the graph that hold its weights. Raises the ModelError family, and HostError where there is no onnxruntime.
+        """
+        begun = self._clock.elapsed_ms()
+        loading = _told(progress, "Loading into memory")
+        model = await open_onnx(self._host, folder, file, external=external, context=context, clock=self._clock, progress=loading)
+        await self.unload()
+        async with self._turn:
+            spent, kind = self._clock.elapsed_ms() - begun, str(model.metadata.get("general.architecture"))
+            self.model, self.loaded = model, Loaded(folder, model.name, kind, model.nbytes, model.runner.context, spent)
+        return self.loaded
 
     async def unload(self) -> None:
         """Gives the model's memory back. An answer that it is writing ends where it is."""
         if self._writing is not None:
             self._writing.stop()
         async with self._turn:
-            self.model = self.loaded = None
+            gone, self.model, self.loaded = self.model, None, None
+            if isinstance(gone, OnnxLanguageModel):
+                await gone.release()
+            del gone
             gc.collect()  # a runner and its recordings know each other
 
     async def forget(self) -> None:
@@ -161,7 +189,7 @@ class ModelShelf:
                 self.model.forget()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[LanguageModel | None]:
+    async def turn(self) -> AsyncIterator[Dialogue | None]:
         """The loaded model, for one answer; None where it is gone by now."""
         async with self._turn:
             try:
