@@ -288,11 +288,11 @@ INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 wi
 // Columns of the next tile. Q6_K has three kinds of sums alive: four columns do not fit 16 registers.
 INLINE u32 width(u32 left, const kind type) { return left >= 4 && type != Q6_K ? 4 : left >= 2 ? 2 : 1; }
 
-// Whether two groups go through M columns at once. They share what is read of x. One column is better off with a matrix beyond the caches
-// read as one stream than as two, and so is Q6_K (25 instead of 8 G weights/s), whose weights need no unpacking; from four columns on
-// arithmetic is what takes the time. Nibbles in pairs have both: one group here, two in the wide kernel.
+// Whether two groups go through M columns at once. They share what is read of x; but one column is better off where a matrix beyond the
+// caches is read as one stream (Q6_K: 25 instead of 8 G weights/s). From two columns on arithmetic is what takes the time. Of nibbles in
+// pairs there are both: four columns take one group here, two in the wide kernel.
 INLINE u32 paired(const kind type, const u32 wide, const u32 M) {
-  if (type == Q6_K) return 0;
+  if (type == Q6_K) return M == 2;
   return M == 4 ? wide || type == Q8_0 || !PAIRS(type) : M == 2 || wide || PAIRS(type);
 }
 
