@@ -15,8 +15,8 @@
 // one instruction everywhere where the 32-bit form of that dot takes three on x86 before AVX-VNNI. What would make values signed (-8, -32)
 // is part of the record: the value the sums begin with. Q8_0 needs its eighth bit and goes through 16-bit products in both variants.
 //
-// The 4-bit types have a second kernel, `wide`, for engines with 32 registers (ARM) or one instruction for the 32-bit form of the dot (ARM,
-// AVX-VNNI): it takes two groups x four columns at once and, relaxed, sums in 32 bits. Which is faster is measured at run time.
+// The 4-bit types have a second kernel, `wide`: it always takes two groups at once and, relaxed, sums in 32 bits, for engines with one
+// instruction for that form of the dot (ARM, AVX-VNNI). Which is faster is measured at run time.
 #ifndef PYRUVLLM_LINEAR_Q_H
 #define PYRUVLLM_LINEAR_Q_H
 
@@ -290,7 +290,7 @@ INLINE u32 width(u32 left, const kind type) { return left >= 4 && type != Q6_K ?
 
 // Whether two groups go through M columns at once. They share what is read of x; but one column is better off where a matrix beyond the
 // caches is read as one stream (Q6_K: 25 instead of 8 G weights/s). From two columns on arithmetic is what takes the time. Of nibbles in
-// pairs there are both: four columns take one group here, two in the wide kernel.
+// pairs there are both: four columns take one group in the plain kernel, two in the wide one.
 INLINE u32 paired(const kind type, const u32 wide, const u32 M) {
   if (type == Q6_K) return M == 2;
   return M == 4 ? wide || type == Q8_0 || !PAIRS(type) : M == 2 || wide || PAIRS(type);
