@@ -57,6 +57,8 @@ class Pooled:
         is there.
         """
         model, loaded = self.models.model, self.models.loaded
+        if self.pool is not None and not self.memory.busy:  # what gives way is saved, in a transaction of its own
+            self.pool.weigh()
         told = report(self._beside, self.pool, self.config.cache.budget, self._pressure)
         caches = model.caches.report() if isinstance(model, LanguageModel) else None
         return {**told, "model": loaded and {"id": loaded.id, "name": loaded.name, "context": loaded.context}, "caches": caches}

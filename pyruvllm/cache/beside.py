@@ -72,6 +72,5 @@ def report(beside: Callable[[], dict[str, int]], pool: MemoryPool | None, budget
     if pool is None:
         sizes = beside()
         return {**told, "budget": for_conversations(budget, pressure), "used": sum(sizes.values()), "kinds": sizes, "pool": None}
-    pool.weigh()
     found = pool.pool.report()
     return {**told, **{name: found[name] for name in ("budget", "used", "kinds")}, "pool": found}

@@ -1,7 +1,7 @@
 // What a model has in memory of each conversation: where it is, how many tokens in which tier, what they take; one bar a page.
 import { block, shape } from "../drawing";
 import { element, type Child } from "../element";
-import { bytes, count, fullMoment, plural } from "../format";
+import { bytes, count, fullMoment, moment, plural, sentence } from "../format";
 import type { CachesReport, ColdCache, InUse, LiveCache } from "../protocol";
 import { pageBars, PRECISION, type tiers } from "./figures";
 
@@ -17,8 +17,8 @@ export function tierLadder(steps: ReturnType<typeof tiers>, hits: CachesReport["
   return element("ol", { class: "tiers" }, ...steps.map(({ name, count: many, bytes: size }) =>
     element("li", { class: `tier ${name}` },
       element("p", { class: "tier-head" }, element("span", { class: "tier-name" }, TIERS[name].name), element("span", { class: "tier-count" }, plural(many, "conversation"))),
-      element("p", { class: "quiet" }, `${name === "gone" ? "" : `${bytes(size)} `}${TIERS[name].text}`),
-      element("p", { class: "quiet mono" }, `gone on from here: ${count(hits[name])}`))));
+      element("p", { class: "quiet" }, size ? `${bytes(size)} ${TIERS[name].text}` : sentence(TIERS[name].text)),
+      element("p", { class: "quiet" }, `Continued from here: ${plural(hits[name], "time")}`))));
 }
 
 /** Roles are written out: on a phone the cells are blocks, and a table of blocks would be none to a screen reader. */
@@ -38,12 +38,12 @@ function liveRow(cache: LiveCache, { model, answering }: InUse, pageTokens: numb
     const gap = Math.min(pageTokens * 0.12, tokens * 0.2);
     strip.append(block(first, tokens - gap, `fill ${kind}`, `${kind === "old" ? `Older tokens, ${PRECISION[cache.old] ?? cache.old}` : "Newest tokens, float16"}`, 10 - 10 * height, 10 * height));
   }
-  const layers = cache.old_pages && cache.old_layers < cache.layers ? ` in ${cache.old_layers} of ${cache.layers} layers` : "";
+  const kept = `${PRECISION[cache.old] ?? cache.old}${cache.old_layers < cache.layers ? ` in ${cache.old_layers} of ${cache.layers} layers` : ""}`;
   return row(cache.session, title, strip, [
     element("span", {}, TIERS[cache.tier].name, answering.includes(cache.session) && element("span", { class: "tag" }, "answering")),
     element("span", {}, count(cache.exact_tokens), detail(`${plural(cache.exact_pages, "page")}, ${bytes(cache.exact_bytes)}`)),
-    element("span", {}, count(cache.old_tokens), detail(cache.old_pages ? `${plural(cache.old_pages, "page")}, ${bytes(cache.old_bytes)}, ${PRECISION[cache.old] ?? cache.old}${layers}` : "none yet")),
-    element("span", {}, bytes(cache.bytes), cache.state_bytes > 0 && detail(`${bytes(cache.state_bytes)} of it state`)),
+    element("span", {}, count(cache.old_tokens), ...(cache.old_pages ? [detail(`${plural(cache.old_pages, "page")}, ${bytes(cache.old_bytes)}`), detail(kept)] : [detail("none yet")])),
+    element("span", {}, bytes(cache.bytes), cache.state_bytes > 0 && detail(`state ${bytes(cache.state_bytes)}`)),
   ]);
 }
 
@@ -51,10 +51,10 @@ function coldRow(cache: ColdCache, { model }: InUse, title: string | null): HTML
   const strip = track(Math.max(model?.context ?? 0, cache.tokens));
   strip.append(block(0, cache.tokens, "fill saved", "Saved in the notebook"));
   return row(cache.session, title, strip, [
-    element("span", {}, cache.fits ? TIERS.cold.name : "Of another model", detail(`saved ${fullMoment(cache.saved_at)}`)),
-    element("span", {}, "–", detail(`${count(cache.tokens)} tokens saved`)),
+    element("span", {}, cache.fits ? TIERS.cold.name : "Of another model", element("span", { class: "share-detail", title: fullMoment(cache.saved_at) }, `saved ${moment(cache.saved_at)}`)),
     "–",
-    element("span", {}, bytes(cache.bytes), detail("in the notebook")),
+    "–",
+    element("span", {}, bytes(cache.bytes), detail(`${count(cache.tokens)} tokens`), detail("in the notebook")),
   ]);
 }
 

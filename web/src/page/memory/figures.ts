@@ -10,9 +10,12 @@ export interface Share {
   part: number;
 }
 
-/** What holds how much, in the order of the bar, all kinds that there can be; what is left of the budget comes last. */
+/**
+ * What holds how much, in the order of the bar, all kinds that there can be; what is left of the budget comes last. Without a model the
+ * budget is for conversations alone, beside what the notebook itself holds.
+ */
 export function shares({ budget, used, kinds, caches }: InUse): Share[] {
-  const whole = Math.max(budget, used, 1);
+  const whole = Math.max(caches ? Math.max(budget, used) : budget + used, 1);
   const made = (key: string, label: string, detail: string, bytes: number) => ({ key, label, detail, bytes, part: bytes / whole });
   const { exact = 0, old = 0 } = caches?.pages ?? {};
   const conversations = caches
@@ -28,7 +31,7 @@ export function shares({ budget, used, kinds, caches }: InUse): Share[] {
     made("index", "Vector index", "finds what is similar", kinds.index ?? 0),
     made("embedding", "Kept embeddings", "made again when they are let go", kinds.embedding ?? 0),
     made("router", "Router weights", kinds.router ? "choose how a question is answered" : "none are learned yet", kinds.router ?? 0),
-    made("free", "Free", "", Math.max(budget - used, 0)),
+    caches ? made("free", "Free", "", Math.max(budget - used, 0)) : made("free", "For conversations", "at most, once a model is loaded", budget),
   ];
 }
 

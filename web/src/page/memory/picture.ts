@@ -20,13 +20,13 @@ export function budgetBar({ budget, used, pool }: InUse, parts: Share[]): HTMLEl
     at += width;
   }
   if (!pool) return element("div", { class: "budget" }, bar);
-  const mark = (value: number, text: string) => {
-    const label = element("span", { class: "watermark", "aria-hidden": "true" }, text);
+  const mark = (which: "low" | "high", value: number) => {
+    const label = element("span", { class: `watermark ${which}`, "aria-hidden": "true" }, percent(value / budget));
     label.style.setProperty("--at", String(value / budget));
     return label;
   };
   return element("div", { class: "budget" }, bar,
-    element("div", { class: "watermarks" }, mark(pool.low, percent(pool.low / budget)), mark(pool.high, percent(pool.high / budget))));
+    element("div", { class: "watermarks" }, mark("low", pool.low), mark("high", pool.high)));
 }
 
 /** One cell for each equal part of what was ever used, the fuller the stronger. */

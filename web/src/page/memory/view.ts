@@ -98,7 +98,7 @@ function budgetCard(use: InUse, parts: Share[]): HTMLElement {
     element("table", { class: "share-table" }, element("caption", { class: "visually-hidden" }, "What holds how much of the budget"),
       element("thead", { class: "visually-hidden" }, element("tr", {}, ...["What", "Bytes", "Of the budget"].map((label) => element("th", { scope: "col" }, label)))),
       element("tbody", {}, ...parts.map((part) => element("tr", { class: part.bytes ? null : "nothing" },
-        element("th", { scope: "row" }, element("span", { class: `key ${part.key}`, "aria-hidden": "true" }), element("span", {}, part.label, part.detail && element("span", { class: "share-detail" }, part.detail))),
+        element("th", { scope: "row" }, element("div", { class: "share-name" }, element("span", { class: `key ${part.key}`, "aria-hidden": "true" }), element("span", {}, part.label, part.detail && element("span", { class: "share-detail" }, part.detail)))),
         element("td", {}, bytes(part.bytes)), element("td", {}, share(part.part)))))));
 }
 
