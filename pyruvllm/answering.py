@@ -140,7 +140,7 @@ class AnswerStream:
                         async for piece in self._write(model, watch):
                             yield piece
             except (RuvLLMError, MemoryError) as error:
-                if isinstance(error, MemoryError):
+                if not isinstance(error, RuvLLMError):  # a pool that is full is one, too, and has its reasons
                     self.llm.ran_out()
                 why = f"The language model could not answer ({error}): this is quoted from memory."
             if self._writing is not None and self._writing.text.strip():

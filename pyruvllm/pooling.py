@@ -1,6 +1,5 @@
 """What a memory holds in the working memory of this device, under one budget that follows how things are."""
 
-from collections.abc import Callable
 from typing import Any
 
 from .cache import Caching
@@ -27,7 +26,6 @@ class Pooled:
     policies: PolicyStore
     router: PolicyRouter
     models: ModelShelf
-    touch: Callable[[], None]
     pool: MemoryPool | None = None
     _pressure = "nominal"
 
@@ -53,13 +51,14 @@ class Pooled:
     def in_use(self) -> dict[str, Any]:
         """What is held in working memory, as JSON: budget, what holds how much, the pool's and the conversations' own reports.
 
-        The reports are None without a model, and with one that keeps its conversation itself (ONNX): then the budget is what conversations could have, and only what the memory itself holds
-        is there.
+        The reports are None without a model, and with one that keeps its conversation itself (ONNX). Then the budget is what
+        conversations could have, and only what the memory itself holds is there.
         """
         model, loaded = self.models.model, self.models.loaded
         if self.pool is not None and not self.memory.busy:  # what gives way is saved, in a transaction of its own
             self.pool.weigh()
-        told = report(self._beside, self.pool, self.config.cache.budget, self._pressure)
+        pressure = self._pressure if self.pool is None else self.pool.pressure
+        told = report(self._beside, self.pool, self.config.cache.budget, pressure)
         caches = model.caches.report() if isinstance(model, LanguageModel) else None
         return {**told, "model": loaded and {"id": loaded.id, "name": loaded.name, "context": loaded.context}, "caches": caches}
 

@@ -7,7 +7,7 @@ import pytest
 
 from pyruvllm.cache.region import UNIT
 from pyruvllm.config import Config, GenerationConfig
-from pyruvllm.errors import ConfigError, GgufError, NotFoundError
+from pyruvllm.errors import ConfigError, GgufError, NotFoundError, PoolFullError
 from pyruvllm.host import current
 from pyruvllm.memory.policy import PolicyEntry
 from pyruvllm.memory.unified import UnifiedMemory
@@ -155,15 +155,17 @@ class GeneratedContract:
     async def test_memory_that_ends_in_an_answer_makes_the_pool_small(self, open_llm, as_file, monkeypatch):
         llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
         whole = llm.pool.pool.budget
+        for error, pressure in ((PoolFullError("it is full"), "nominal"), (MemoryError("it ended"), "critical")):
 
-        def ended(*_, **__):
-            raise MemoryError
+            def ended(*_, error=error, **__):
+                raise error
 
-        with monkeypatch.context() as patch:
-            patch.setattr(type(llm.models.model.runner), "read", ended)
-            answer = await llm.ask(QUESTION, session="s")
-        assert answer.kind == "extractive" and "could not answer" in answer.notes[0]
-        await llm.flush()
+            with monkeypatch.context() as patch:
+                patch.setattr(type(llm.models.model.runner), "read", ended)
+                answer = await llm.ask(QUESTION, session="s")
+            assert answer.kind == "extractive" and f"could not answer ({error})" in answer.notes[0]
+            await llm.flush()
+            assert llm.in_use()["pressure"] == pressure
         assert llm.pool.pool.budget < whole
         assert (await llm.ask(QUESTION, session="s")).kind == "generated"
 

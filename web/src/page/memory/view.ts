@@ -86,15 +86,15 @@ export class MemoryView {
 }
 
 function budgetCard(use: InUse, parts: Share[]): HTMLElement {
-  const { budget, used, pool } = use;
+  const { budget, used, pool, model } = use;
   return element("section", { class: "card budget-card", "aria-labelledby": "budget-title" },
     element("h3", { class: "small-title", id: "budget-title" }, "Budget"),
     element("p", { class: "big-figure" }, bytes(used), element("span", { class: "of" }, pool ? ` of ${bytes(budget)}` : ` in use, up to ${bytes(budget)} for conversations`)),
     budgetBar(use, parts),
     element("p", { class: "quiet" }, pool
       ? `Above ${percent(pool.high / budget)}, room is made until it is ${percent(pool.low / budget)} (${bytes(pool.low)}).`
-      : "No language model is loaded, so no conversation is held in memory. Once one is loaded and has answered, you see here what each conversation takes, where it is, and what leaves when the budget is full."),
-    !pool && element("div", { class: "button-row" }, element("a", { class: "button plain", href: "#/models" }, icon("model"), "Load a model")),
+      : model ? `${model.name} keeps one conversation itself, which does not count here.` : "No language model is loaded, so no conversation is held in memory. Once one is loaded and has answered, you see here what each conversation takes, where it is, and what leaves when the budget is full."),
+    !pool && !model && element("div", { class: "button-row" }, element("a", { class: "button plain", href: "#/models" }, icon("model"), "Load a model")),
     element("table", { class: "share-table" }, element("caption", { class: "visually-hidden" }, "What holds how much of the budget"),
       element("thead", { class: "visually-hidden" }, element("tr", {}, ...["What", "Bytes", "Of the budget"].map((label) => element("th", { scope: "col" }, label)))),
       element("tbody", {}, ...parts.map((part) => element("tr", { class: part.bytes ? null : "nothing" },
