@@ -60,6 +60,7 @@ class ModelShelf:
     """One model at a time is loaded, and writes one answer at a time; what else is asked waits its turn.
 
     caching: gives where conversations are kept, for a model of which one takes that many bytes; without it there is room for one.
+    uncached: called when none are kept there any more.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class ModelShelf:
         host: Host,
         clock: Clock,
         caching: Callable[[int], Caching] | None = None,
+        uncached: Callable[[], None] = lambda: None,
     ) -> None:
         self.model: Dialogue | None = None
         self.loaded: Loaded | None = None
-        self._kernels, self._host, self._clock, self._caching = kernels, host, clock, caching
+        self._kernels, self._host, self._clock = kernels, host, clock
+        self._caching, self._uncached = caching, uncached
         self._turn = asyncio.Lock()
         self._writing: Writing | None = None
         self._store: ModelStore | None = None
@@ -138,9 +141,12 @@ class ModelShelf:
                         caching=self._caching and self._caching(need.cache),
                     )  # fmt: skip
                 except MemoryError as error:
-                    gc.collect()
+                    self._let_go()
                     why = f"memory ended while it was loaded, and no model is loaded now. {fit.why}"
                     raise ModelError(f"{name} does not fit: {why}") from error
+                except BaseException:
+                    self._let_go()
+                    raise
             spent = self._clock.elapsed_ms() - begun
             shown = str(model.metadata.get("general.name") or name)
             self.loaded = Loaded(id, shown, shape.architecture, model.nbytes, model.runner.context, spent)
@@ -176,11 +182,14 @@ class ModelShelf:
         if self._writing is not None:
             self._writing.stop()
         async with self._turn:
-            gone, self.model, self.loaded = self.model, None, None
-            if isinstance(gone, OnnxLanguageModel):
-                await gone.release()
-            del gone
-            gc.collect()  # a runner and its recordings know each other
+            if isinstance(self.model, OnnxLanguageModel):
+                await self.model.release()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.model = self.loaded = None
+        self._uncached()
+        gc.collect()  # a runner and its recordings know each other
 
     async def forget(self) -> None:
         """Lets go of all that the model has of conversations, in memory and in the database."""
@@ -196,6 +205,16 @@ class ModelShelf:
                 yield self.model
             finally:
                 self._writing = None
+                self._rest()
+
+    def settle(self) -> None:
+        """Lets the model rest, unless it is answering: then it does when it has answered."""
+        if not self._turn.locked():
+            self._rest()
+
+    def _rest(self) -> None:
+        if self.model is not None:
+            self.model.rest()
 
     def began(self, writing: Writing) -> None:
         """Whoever has the turn says what ``unload`` is to stop."""

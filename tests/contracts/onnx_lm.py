@@ -93,6 +93,8 @@ class OnnxLanguageModelContract:
             llm.models = ModelShelf(lambda: None, host, llm.config.clock)
             await llm.remember("The lease ends on 31 January 2029.", title="Lease")
             loaded = await llm.models.load_onnx("tiny")
+            told = llm.in_use()
+            assert (told["model"]["id"], told["pool"], told["caches"]) == (loaded.id, None, None), "it keeps its conversation itself"
             assert (loaded.id, loaded.architecture, llm.models.loaded) == ("tiny", "lfm2", loaded) and loaded.nbytes > 10_000
             first, second = [await llm.ask("When does the lease end?", session=name) for name in "ab"]
             assert first.kind == second.kind == "generated", first.notes
