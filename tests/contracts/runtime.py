@@ -157,6 +157,7 @@ class RuntimeContract:
         llm = await open_llm()
         await self.told(llm)
         before = await llm.ask("When do we sing?", session="evening")
+        await llm.flush()
         answer = await llm.ask("When does the lease end?", session="evening", user="ann")
         alone = await llm.ask("When does the lease end?", user="ann")
         [piece async for piece in llm.stream("When do we sing?", session="morning", user="bob")]

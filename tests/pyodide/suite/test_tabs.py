@@ -170,7 +170,7 @@ async def test_the_stores_are_written_from_either_tab(open_tab):
             assert each.policies.latest("taste").id == policy.id
             [edge] = each.memory.graph.edges(name, "leads")
             assert (edge.target, edge.weight) == ("somewhere", 2.1)
-            assert [reached.id for reached in each.memory.graph.traverse(name, relations="leads")] == ["somewhere"]
+            assert [reached.id for reached in each.memory.graph.traverse(name, direction="out")] == ["somewhere"]
     assert not any("key" in str(row) for row in first.memory.driver.query("SELECT result FROM operations"))
     with pytest.raises(ConfigError, match="'ann', not to 'bob'"):
         await second.write("sessions.open", "by the writer", user_id="bob")
