@@ -69,8 +69,8 @@ class DocumentStore:
         """Remembers a text and returns when it is durable. Without a title the first heading or line becomes it.
 
         A text that this user has already (without a ``user_id``: that is there already) is not added again: its document is returned as it
-        is. ``progress`` counts passages. Cancelled
-        or failed, nothing of the text stays. ConfigError: no text, binary, not Unicode, or metadata with a key of its own passages.
+        is. ``progress`` counts passages. Cancelled or failed, nothing of the text stays. ConfigError: no text, binary, not Unicode, or
+        metadata with a key of its own passages.
         """
         memory = self.memory
         checked_text(text, "the text")
