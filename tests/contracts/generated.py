@@ -137,7 +137,8 @@ class GeneratedContract:
         assert {caches.find(id).setting.old for id in ("first", "second")} == {"q8"}
         exact = dict(llm.policies.latest("quantization").parameters) | {"precision": "fp16"}
         llm.policies.put(PolicyEntry("quantization", exact, "instant_loop"))
-        await llm.flush()
+        for _ in range(2):  # one is converted at least each time, and on a slow machine no more
+            await llm.flush()
         assert {caches.find(id).setting.old for id in ("first", "second")} == {"f16"}, "the policy changed, and they were kept by it"
         assert llm.models.model.caches is caches and caches.hits["gone"] == 2
 
