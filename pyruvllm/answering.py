@@ -53,6 +53,7 @@ class Question:
     generation: GenerationConfig
     history: Sequence[Message] | None = None
     instructions: str = ""  # to the model, beside its own
+    user: str | None = None
 
 
 class AnswerStream:
@@ -223,6 +224,7 @@ class AnswerStream:
             timestamp=started,
             error=error,
             generated=self._generated,
+            user_id=asked.user,
         )
         return llm.requests.record(session, turns, entry)
 

@@ -72,15 +72,16 @@ class MemoryCompletions:
         stop: str | Sequence[str] | None = None,
         n: int = 1,
         session: str | None = None,
+        user: str | None = None,
         k: int | None = None,
         where: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> MemoryCompletion | AsyncIterator[MemoryChunk]:
         """The answer, whole or as a stream.
 
-        options: temperature, top_p, seed and the penalties as OpenAI has them; top_k, min_p, repetition_penalty, session (the conversation
-        that the exchange is kept in), k and where (see ``RuvLLM.ask``) are ours. Without a loaded model the answer is quoted, and
-        ``model`` says so. ConfigError for what cannot be.
+        options: temperature, top_p, seed, user and the penalties as OpenAI has them; top_k, min_p, repetition_penalty, session (the
+        conversation that the exchange is kept in), k and where (see ``RuvLLM.ask``) are ours. Without a loaded model the answer is quoted,
+        and ``model`` says so. ConfigError for what cannot be.
         """
         unknown = sorted(set(options) - set(OPTIONS))
         if unknown:
@@ -95,9 +96,8 @@ class MemoryCompletions:
         asked = {name: value for name, value in options.items() if value is not None}
         stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
         generation = replace(self._llm.config.generation, max_tokens=most, stop=stops, **asked)
-        answering = self._llm.stream(
-            question, session=session, k=k, where=where, generation=generation, history=history, instructions=instructions
-        )
+        about = {"session": session, "user": user, "k": k, "where": where}
+        answering = self._llm.stream(question, **about, generation=generation, history=history, instructions=instructions)  # type: ignore[arg-type]
         answer = _Completion(answering, there, self._llm.config.clock.now_ms() // 1000, self._llm.config.clock.new_id())
         return answer.chunks() if stream else await answer.whole()
 

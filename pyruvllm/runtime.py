@@ -32,8 +32,9 @@ from .models.shelf import ModelShelf
 from .pooling import Pooled
 from .routing.router import PolicyRouter
 from .storage import Secret, check, delete_database, is_sealed_file, migrate, open_driver, open_sealed_file, sealed_file
-from .storage.driver import Driver, Role
+from .storage.driver import Driver
 from .storage.schema import MIGRATIONS
+from .tabs import Tabbed
 from .types import Answer, ErrorInfo, Metadata
 
 MAKING = 100  # tenths of a second that a tab waits for another one to make the memory
@@ -105,12 +106,13 @@ async def open_bytes(
         if taken:
             raise DuplicateError(f"there is a memory named {str(name)!r}, nothing in it was changed; open it and `restore` to replace it")
         await driver.replace(image, check)
+        parts = await _parts(driver, *how)
     except BaseException:
         await driver.close()
         if not taken and str(name) != ":memory:":
             await delete_database(str(name))
         raise
-    return RuvLLM(*await _parts(driver, *how), reopen=opened)
+    return RuvLLM(*parts, reopen=opened)
 
 
 async def _parts(driver: Driver, config: Config, embedder: Embedder | None, step: Stage) -> tuple[UnifiedMemory, KernelRegistry | None]:
@@ -136,7 +138,7 @@ async def _unsealed(image: bytes, passphrase: str | None) -> bytes:
     return image
 
 
-class RuvLLM(Lockable, Pooled):
+class RuvLLM(Lockable, Pooled, Tabbed):
     """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``
 
     ``kernels``: what computes; None where this installation has no kernels. ``models``: language models, and the one that answers.
@@ -144,7 +146,6 @@ class RuvLLM(Lockable, Pooled):
 
     def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None, reopen: Reopen | None = None):
         self._reopen = reopen
-        self._listeners: list[Callable[[str, str], None]] = []
         self._attach(memory, kernels)
         self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, self._caching, self._unpooled)
 
@@ -166,13 +167,10 @@ class RuvLLM(Lockable, Pooled):
             statistics.load()
             memory.before_flush = statistics.save_quietly
             self._witness_refused(kernels)
+        self.serve_writes()
         self.lock_after(memory.config.lock_after_minutes)
         memory.told.append(self._told)
         memory.join()
-
-    def _told(self, what: str, why: str) -> None:
-        for listener in self._listeners:
-            listener(what, why)
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
         """An entry for each pack of kernels that is not used, once for each reason."""
@@ -181,42 +179,23 @@ class RuvLLM(Lockable, Pooled):
                 query, error = f"Kernels: the {place} pack", ErrorInfo("PackError", why)
                 self.witness.record(WitnessEntry(self.config.clock.new_id(), "kernels", query, self.router.route(), "none", error=error))
 
-    @property
-    def role(self) -> Role:
-        """ "writer"; "follower": another tab writes, also what is asked for here; "reader": nothing can be written."""
-        return self.memory.driver.role
-
-    @property
-    def writable(self) -> bool:
-        """Whether what is remembered, asked and rated here is kept."""
-        return self.role != "reader"
-
-    async def take_over(self) -> None:
-        """From follower to writer, for what only a writer can do; the tab that was it saves first. ReadOnlyError of a reader."""
-        await self.memory.driver.take_over()
-
-    def on_role(self, callback: Callable[[str, str], None]) -> None:
-        """Calls back with "writer" or "follower" and why when that changes, and with "refreshed" when another tab saved
-        something, or had it saved here.
-        """
-        self._listeners.append(callback)
-
     async def ask(
         self,
         text: str,
         *,
         session: str | None = None,
+        user: str | None = None,
         k: int | None = None,
         where: Mapping[str, Any] | None = None,
         generation: GenerationConfig | None = None,
     ) -> Answer:
         """Answers from what is remembered: by the language model that is loaded, or by quoting where there is none.
 
-        ``session`` names the conversation it belongs to, ``k`` is how many passages are recalled, ``where`` narrows them (see
-        ``memory.filters``), ``generation`` says how a model answers. ConfigError for an empty question, FilterError, EmbeddingError; a
-        request that fails is witnessed too.
+        ``session`` names the conversation it belongs to, ``user`` whose it is, ``k`` is how many passages are recalled, ``where`` narrows
+        them (see ``memory.filters``), ``generation`` says how a model answers. ConfigError for an empty question and for the session of
+        another user, FilterError, EmbeddingError; a request that fails is witnessed too.
         """
-        stream = self.stream(text, session=session, k=k, where=where, generation=generation)
+        stream = self.stream(text, session=session, user=user, k=k, where=where, generation=generation)
         async for _ in stream:
             pass
         assert stream.answer is not None
@@ -227,6 +206,7 @@ class RuvLLM(Lockable, Pooled):
         text: str,
         *,
         session: str | None = None,
+        user: str | None = None,
         k: int | None = None,
         where: Mapping[str, Any] | None = None,
         generation: GenerationConfig | None = None,
@@ -240,7 +220,8 @@ class RuvLLM(Lockable, Pooled):
         self.touch()
         text = checked_text(text, "the question").strip()
         how = generation or self.config.generation
-        return AnswerStream(self, Question(text, session, k or self.config.recall.k, where, how, history, instructions))
+        self.sessions.check_user(session, user)
+        return AnswerStream(self, Question(text, session, k or self.config.recall.k, where, how, history, instructions, user))
 
     async def remember(
         self,

@@ -27,7 +27,6 @@ from ..types import Draft, Hit, Record
 from .embedder import LangChainEmbedder, mapped, question
 from .home import Home
 from .lodger import Lodger
-from .records import write
 
 __all__ = ["LangChainEmbedder", "PlainDocument", "RuvVectorStore"]
 
@@ -87,8 +86,7 @@ class RuvVectorStore(Lodger):
         drafts: dict[str, Draft] = {}  # of an id that is given twice the last counts
         for place, (id, text) in enumerate(zip(names, texts, strict=True)):
             drafts[id] = Draft(text, id, dict(metadatas[place] or {}) if metadatas else {}, vectors[place])
-        write(self.memory, self.collection, list(drafts.values()))
-        await self.memory.flush()
+        await self.memory.writes.replace(self.collection, list(drafts.values()))
         return names
 
     async def aadd_documents(self, documents: Sequence[Any], *, ids: Sequence[str | None] | None = None, **_: Any) -> list[str]:

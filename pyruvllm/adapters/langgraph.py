@@ -4,7 +4,11 @@
     with RuvStore.open("notes.db") as store: ...             # natively, with a memory of its own: any graph, from any thread
 
 A value is indexed by what ``fields`` name in it ("$": all of it), as one vector; ``index`` of a put names others, or is False. ``ttl`` is
-in minutes: what is over is not found any more, and ``sweep_ttl`` removes it. The puts of a batch are made after its reads, at once.
+in minutes: what is over is not found any more, and ``sweep_ttl`` removes it. The puts of a batch are made after its reads, at once. In a
+tab that follows another one, reading an item does not begin its ``ttl`` anew.
+
+``llm.forget(user=...)`` does not know which label of a namespace is a user: ``memory.delete(collection="langgraph",
+where={"namespace.1": "ann"})`` removes what has "ann" as its second label.
 """
 
 from __future__ import annotations
@@ -24,7 +28,6 @@ from ..types import Draft, Record
 from .embedder import question
 from .home import Home
 from .lodger import Lodger
-from .records import write
 
 Namespace = tuple[str, ...]
 MINUTE_MS = 60_000
@@ -215,10 +218,11 @@ class RuvStore(Lodger):
             for place, (id, put, text) in enumerate(zip(ids, puts, texts, strict=True))
             if put.value is not None
         ]
-        with self.memory.transaction():
-            self.memory.remove([id for id, put in zip(ids, puts, strict=True) if put.value is None and id in there])
-            write(self.memory, self.collection, drafts)
-        await self.memory.flush()
+        gone = [id for id, put in zip(ids, puts, strict=True) if put.value is None]
+        if drafts or gone:
+            await self.memory.writes.replace(self.collection, drafts, gone)
+        elif self.memory.writable:
+            await self.memory.flush()
 
     def _kept(self, put: _Put, before: Record | None) -> dict[str, Any]:
         now = self.memory.clock.now_ms()

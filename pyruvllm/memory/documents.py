@@ -1,5 +1,7 @@
 """Documents: texts that somebody gave, kept whole and as passages that a search can find.
 
+A document whose metadata has a ``user_id``, a string, is that user's: who else remembers the same text has a document of it, too.
+
 A passage is a record of the collection "documents" with the metadata ``document, title, ordinal, start, end, heading`` beside the
 document's own, so that ``where={"document": id}`` and ``where={"notebook": "x"}`` narrow a search. ``start`` and ``end`` are
 characters of the document's text. The graph has ``document contains passage`` and ``passage follows passage before it``.
@@ -66,15 +68,15 @@ class DocumentStore:
     ) -> Document:
         """Remembers a text and returns when it is durable. Without a title the first heading or line becomes it.
 
-        A text that is there already is not added again: its document is returned as it is. ``progress`` counts passages. Cancelled
-        or failed, nothing of the text stays. ConfigError: no text, binary, not Unicode, or metadata with a key of its own passages.
+        A text that this user has already (without a ``user_id``: that is there already) is not added again: its document is returned as it
+        is. ``progress`` counts passages. Cancelled or failed, nothing of the text stays. ConfigError: no text, binary, not Unicode, or
+        metadata with a key of its own passages.
         """
         memory = self.memory
         checked_text(text, "the text")
         dump(self._own(metadata))
         title = shortened(checked_text(title, "the title"), TITLE) if title and not title.isspace() else title_of(text, media_type)
-        content = hashlib.sha256(text.encode()).digest()
-        known = self._with_content(content)
+        known = self._same(text, metadata or {})
         if known is not None:
             return known
 
@@ -108,16 +110,16 @@ class DocumentStore:
         space: str,
     ) -> tuple[str, bool]:
         """What was chunked and embedded, durably: the document's id, and whether it was not there before."""
-        memory, content = self.memory, hashlib.sha256(text.encode()).digest()
+        memory = self.memory
         check_space(COLLECTION, space, memory.embedder.space)
         with memory.transaction():
-            known = self._with_content(content)  # added by somebody else while this one was being embedded
+            known = self._same(text, metadata)  # added by somebody else while this one was being embedded
             if known is not None:
                 return known.id, False
             id = memory.clock.new_id()
             memory.driver.execute(
                 "INSERT INTO documents (id, hash, title, media_type, size, added_at, details, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (id, content, title, media_type, len(text.encode()), memory.clock.now_ms(), dump(metadata), text),
+                (id, _hash(text, _owner(metadata)), title, media_type, len(text.encode()), memory.clock.now_ms(), dump(metadata), text),
             )
             self._put(id, title, [Chunk(start, end, text[start:end], heading) for start, end, heading in parts], vectors, metadata)
             memory.operations.record([id, True])
@@ -157,7 +159,10 @@ class DocumentStore:
         return [record_of(row) for row in rows]
 
     async def delete(self, id: str) -> Removed:
-        """Removes the document with its passages, their vectors and edges; durable on return. NotFoundError."""
+        """Removes the document with its passages, their vectors and edges; durable on return. NotFoundError.
+
+        Turns that quote it and their witness entries stay, with its words: ``RuvLLM.forget(document=...)`` takes those out, too.
+        """
         return Removed(**await self.memory.operations.run("documents.delete", of=id))
 
     async def _delete(self, of: str) -> dict[str, int]:
@@ -214,8 +219,11 @@ class DocumentStore:
             memory.operations.record(asdict(removed))
         return removed
 
-    def _with_content(self, content: bytes) -> Document | None:
-        rows = self.memory.driver.query(f"{SELECT} WHERE d.hash = ?", (content,))
+    def _same(self, text: str, metadata: Metadata) -> Document | None:
+        """The document of that text that its owner has: before documents had owners, one text was there once, whose ever it was."""
+        owner = _owner(metadata)
+        sql = f"{SELECT} WHERE d.hash = ?1 OR d.hash = ?2 AND json_extract(d.details, '$.user_id') = ?3"
+        rows = self.memory.driver.query(sql, (_hash(text, owner), _hash(text, None), owner))
         return _document(rows[0]) if rows else None
 
     @staticmethod
@@ -224,6 +232,16 @@ class DocumentStore:
         if taken:
             raise ConfigError(f"metadata has the key {taken[0]!r}, which is one of a passage's own: {', '.join(RESERVED)}")
         return metadata or {}
+
+
+def _owner(metadata: Metadata) -> str | None:
+    owner = metadata.get("user_id")
+    return owner if isinstance(owner, str) else None
+
+
+def _hash(text: str, owner: str | None) -> bytes:
+    """Of a text, which has no NUL, and whose it is."""
+    return hashlib.sha256((text if owner is None else f"{owner}\0{text}").encode()).digest()
 
 
 def title_of(text: str, media_type: str) -> str:

@@ -4,10 +4,14 @@ What goes: rows, vectors, words, turns and edges; the vectors of the collection'
 document, with their witness entries; what was learned from nothing else; the keys of archived witness entries; the cache of embeddings,
 as a whole; and, in the stored database, the bytes of all that.
 
+Of a user: the sessions opened or asked for that user, the witness entries that name the user, the documents and the records of any other
+collection whose metadata has the key ``user_id`` with that string, at its top, and edges of a node that has the user's id.
+
 What stays, and why:
 - the chain of the witness log, in which each removed entry has a tombstone: digests that tell nothing without their salts, which go;
 - a pattern or policy that was learned from other things too. What was forgotten is part of its centre and cannot be taken out of a mean;
   its edge to it goes, and the words that it had from it. The report counts these as ``blended``;
+- what mentions a user without naming one in these places. Items of LangGraph's store are of a namespace, not of a user;
 - archived entries of a session whose key is destroyed on account of one entry are lost with it: a key is of a session, not of an entry.
 """
 
@@ -31,6 +35,12 @@ if TYPE_CHECKING:
 PROBES = 64  # of the removed records at most that are searched for afterwards
 WITHDRAWN = "This answer quoted a document that was forgotten."
 
+OWNED = """SELECT id FROM records WHERE collection NOT IN ('sessions', 'witness') AND json_extract(metadata, '$.user_id') = ?1
+    AND number NOT IN (SELECT p.number FROM passages AS p JOIN documents AS d ON d.id = p.document
+        WHERE json_extract(d.details, '$.user_id') = ?1)"""
+# of the user alone: the edges of a record or a document that is called the same are not the user's
+NODE = """SELECT id FROM nodes WHERE id = ?1
+    AND NOT EXISTS (SELECT 1 FROM records WHERE id = ?1 UNION ALL SELECT 1 FROM documents WHERE id = ?1)"""
 PASSAGES = "SELECT r.id FROM passages AS p JOIN records AS r ON r.number = p.number WHERE p.document = ?"
 ANSWERS = """SELECT t.session, t.ordinal, t.witness, t.details FROM turns AS t WHERE t.role = 'assistant' AND EXISTS (
     SELECT 1 FROM json_each(t.details, '$.sources') AS s WHERE json_extract(s.value, '$.id') IN (SELECT value FROM json_each(?1))
@@ -50,6 +60,7 @@ class Forgotten:
 
     documents: int = 0
     passages: int = 0
+    records: int = 0  # of a user, in other collections
     sessions: int = 0
     turns: int = 0
     answers: int = 0  # that quoted a forgotten document and were withdrawn: their turns say so
@@ -69,6 +80,8 @@ class _Traces:
 
     documents: tuple[str, ...] = ()
     passages: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     witness: tuple[str, ...] = ()
     answers: tuple[tuple[int, int], ...] = ()
@@ -77,7 +90,12 @@ class _Traces:
 
     @property
     def records(self) -> list[str]:
-        return [*self.passages, *self.sessions, *self.witness, *self.learned]
+        return list(dict.fromkeys([*self.passages, *self.others, *self.sessions, *self.witness, *self.learned]))
+
+    @property
+    def ids(self) -> set[str]:
+        """Of all that goes."""
+        return {*self.documents, *self.nodes, *self.records}
 
 
 class Forgetting:
@@ -90,7 +108,7 @@ class Forgetting:
     ) -> Forgotten:
         """Removes what one document, session or user left here; on return it is gone from the stored database as well.
 
-        Of a user go the sessions, the documents whose metadata has that ``user_id``, and the witness entries, in whatever session.
+        Of a user go the sessions, the witness entries, in whatever session, and what has that ``user_id`` in its metadata; see above.
         HeldError, and nothing is removed, if some of it is on legal hold: a hold is stronger than a wish to be forgotten, unless the
         caller says ``despite_hold``; the chain then says that it was released first. NotFoundError where there is nothing of it,
         MemoryStoreError if something was found afterwards: that is a defect, and it is named.
@@ -98,7 +116,7 @@ class Forgetting:
         if sum(given is not None for given in (document, session, user)) != 1:
             raise ConfigError("forget() takes one of document=ID, session=ID and user=ID")
         traces = self._of_user(user) if user is not None else self._of(document, session)
-        traces = replace(traces, learned=tuple(learned_from(self.memory, {*traces.documents, *traces.records})))
+        traces = replace(traces, learned=tuple(learned_from(self.memory, traces.ids)))
         if not despite_hold:
             check_held(self._held(traces.witness), f"forgetting {document or session or user!r}")
         samples = self._samples(traces.records)
@@ -108,7 +126,7 @@ class Forgetting:
             await upkeep.purge(self.memory, self.memory.collection(name))
         await self.memory.flush()
         await self.memory.driver.scrub()
-        self._prove({*traces.documents, *traces.records}, numbers, traces.keys, samples)
+        self._prove(traces.ids, numbers, traces.keys, samples)
         return replace(removed, searches=len(samples))
 
     def _of(self, document: str | None, of: str | None) -> _Traces:
@@ -128,12 +146,14 @@ class Forgetting:
         sessions = self._ids("SELECT r.id FROM sessions AS s JOIN records AS r ON r.number = s.number WHERE s.user_id = ?", user)
         entries = self._ids(WITNESSED.format("user_id"), user)
         keys = self._ids("SELECT id FROM witness_keys WHERE user_id = ?", user)
-        if not owned and not sessions and not entries and not keys:
+        others, nodes = self._ids(OWNED, user), self._ids(NODE, user)
+        if not (owned or sessions or entries or keys or others or nodes):
             raise NotFoundError(f"nothing here is of the user {user!r}")
-        spoken, given = self._of_sessions(sessions), self._of_documents(owned)
+        spoken, given = self._of_sessions(sessions), self._of_documents(owned, others)
         mine = {self.memory.records.places([id])[0][0] for id in sessions}
         return replace(
             given,
+            nodes=tuple(nodes),
             sessions=spoken.sessions,
             witness=tuple(dict.fromkeys([*spoken.witness, *given.witness, *entries])),
             answers=tuple(answer for answer in given.answers if answer[0] not in mine),
@@ -145,15 +165,18 @@ class Forgetting:
         keys = [id for of in sessions for id in self._ids("SELECT id FROM witness_keys WHERE session = ?", of)]
         return _Traces(sessions=tuple(sessions), witness=tuple(entries), keys=tuple(keys))
 
-    def _of_documents(self, owned: Sequence[str]) -> _Traces:
+    def _of_documents(self, owned: Sequence[str], others: Sequence[str] = ()) -> _Traces:
+        """``others``: records that are quoted like passages."""
         passages = [id for document in owned for id in self._ids(PASSAGES, document)]
-        rows: Any = self.memory.driver.query(ANSWERS, (json.dumps(passages),)) if passages else []
-        quoting = [(number, ordinal, entry) for number, ordinal, entry, details in rows if _quotes(json.loads(details), set(passages))]
+        quoted = {*passages, *others}
+        rows: Any = self.memory.driver.query(ANSWERS, (json.dumps(sorted(quoted)),)) if quoted else []
+        quoting = [(number, ordinal, entry) for number, ordinal, entry, details in rows if _quotes(json.loads(details), quoted)]
         named = json.dumps([entry for *_, entry in quoting if entry])
         written = set(self._ids("SELECT value FROM json_each(?) WHERE value IN (SELECT id FROM records)", named))
         return _Traces(
             documents=tuple(owned),
             passages=tuple(passages),
+            others=tuple(others),
             witness=tuple(dict.fromkeys(entry for *_, entry in quoting if entry in written)),
             answers=tuple((number, ordinal) for number, ordinal, _ in quoting),
             keys=tuple(self._ids(f"SELECT DISTINCT key FROM witness_archived WHERE id {LISTED}", named)),
@@ -181,9 +204,9 @@ class Forgetting:
                 )
             archived = self._shred(traces.keys)
             self._entomb(traces.witness)
-            left = blended(memory, {*traces.documents, *ids})
-            cut(memory, left, {*traces.documents, *ids})
-            edges = memory.graph.detach([*traces.documents, *ids])
+            left = blended(memory, traces.ids)
+            cut(memory, left, traces.ids)
+            edges = memory.graph.detach(sorted(traces.ids))
             memory.remove(ids)
             driver.execute(f"DELETE FROM documents WHERE id {LISTED}", [json.dumps(traces.documents)])
             embeddings = driver.query("SELECT count(*) FROM embeddings")
@@ -192,6 +215,7 @@ class Forgetting:
             removed = Forgotten(
                 documents=len(traces.documents),
                 passages=len(traces.passages),
+                records=len(traces.others),
                 sessions=len(traces.sessions),
                 turns=int(turns[0][0]),  # type: ignore[arg-type]
                 answers=len(traces.answers),

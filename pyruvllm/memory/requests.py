@@ -40,7 +40,7 @@ class Requests:
             return False
         self._kept = {id: kept for id, kept in self._kept.items() if self.witness.waits(id)} | {entry.request_id: request}
         with self.memory.transaction():
-            self._append(session, turns, always=True)
+            self._append(session, turns, entry.user_id, always=True)
         self.witness.record(entry)
         return True
 
@@ -75,14 +75,14 @@ class Requests:
 
     async def _write(self, session: str, turns: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> None:
         with self.memory.transaction():
-            self._append(session, turns)
+            self._append(session, turns, entry["user_id"])
             self.witness.insert(_entry(entry))
             self.memory.operations.record()
         await self.memory.flush()
 
-    def _append(self, session: str, turns: Sequence[Mapping[str, Any]], always: bool = False) -> None:
+    def _append(self, session: str, turns: Sequence[Mapping[str, Any]], user: str | None, always: bool = False) -> None:
         if turns or always:
-            self.sessions.open(session)
+            self.sessions.open(session, user)
         for turn in turns:
             self.sessions.append(session, **turn)
 

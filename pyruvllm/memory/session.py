@@ -120,11 +120,15 @@ class SessionIndex:
         self._set_timer()
 
     def open(self, id: str | None = None, user_id: str | None = None, metadata: Metadata | None = None) -> Session:
-        """The session of that id, live, made if it is not there; without an id a new one. ConfigError if it is another user's."""
-        known = self._found(id) if id is not None else None
+        """The session of that id, live, made if it is not there; without an id a new one.
+
+        One that is nobody's yet becomes the user's, with all that was said in it. ConfigError if it is another user's.
+        """
+        known = self.check_user(id, user_id)
         if known is not None:
-            if user_id is not None and known.user_id != user_id:
-                raise ConfigError(f"session {id!r} belongs to the user {known.user_id!r}, not to {user_id!r}")
+            if user_id is not None and known.user_id is None:
+                self._set(known.id, "user_id = ?", user_id)
+                known = self.get(known.id)
             return known if known.live or not self.memory.writable else self._revived(known.id)
         if id is not None:
             checked_text(id, "a session's id")
@@ -138,6 +142,15 @@ class SessionIndex:
             )
         self._set_timer()
         return self.get(id)
+
+    def check_user(self, id: str | None, user_id: str | None) -> Session | None:
+        """The session of that id, if it is there. ConfigError if it is another user's, or if there can be no such user."""
+        if user_id is not None:
+            checked_text(user_id, "a user's id")
+        known = self._found(id) if id is not None else None
+        if known is not None and user_id is not None and known.user_id not in (None, user_id):
+            raise ConfigError(f"session {id!r} belongs to the user {known.user_id!r}, not to {user_id!r}")
+        return known
 
     def _revived(self, id: str) -> Session:
         now = self.memory.clock.now_ms()
@@ -353,7 +366,10 @@ class SessionIndex:
             self._timer.cancel()
 
     async def delete(self, id: str) -> Removed:
-        """Removes the session, its turns and its edges; durable on return. Witness entries are the witness log's. NotFoundError."""
+        """Removes the session, its turns and its edges; durable on return. NotFoundError.
+
+        Its witness entries stay, with what was asked: ``RuvLLM.forget(session=...)`` takes those out, too.
+        """
         return Removed(**await self.memory.operations.run("sessions.delete", of=id))
 
     async def _delete(self, of: str) -> dict[str, int]:

@@ -1,4 +1,6 @@
-"""The operations on records that a tab may ask of the one that writes: what ``UnifiedMemory.add``, ``update`` and ``delete`` come to."""
+"""The operations on records that a tab may ask of the one that writes: what ``UnifiedMemory.add``, ``update`` and ``delete``, and
+the writes of the adapters come to.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import DuplicateError
 from ..types import Draft, Metadata, Record
 from .collection import check_space, check_vector
 from .records import dump
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 class RecordWrites:
     def __init__(self, memory: "UnifiedMemory"):
         self.memory = memory
-        for name in ("put", "update", "delete"):
+        for name in ("put", "replace", "update", "delete"):
             memory.operations.add(f"records.{name}", getattr(self, f"_{name}"))
 
     async def put(self, collection: str, drafts: Sequence[Draft]) -> list[Record]:
@@ -32,6 +35,24 @@ class RecordWrites:
         plain = [[draft.text, draft.id, dump(draft.metadata)] for draft in drafts]
         asked = {"collection": collection, "drafts": plain, "vectors": vectors, "space": memory.embedder.space.key}
         return [memory.get(id) for id in await memory.operations.run("records.put", **asked)] if drafts else []
+
+    async def replace(self, collection: str, drafts: Sequence[Draft], gone: Sequence[str] = ()) -> None:
+        """Writes records with an id each, in the place of those of the same ids where there are some, and removes those of ``gone`` that
+        are there. All or none, durably.
+
+        A draft without a vector is a record without one, whatever was there. DuplicateError for an id of another collection.
+        """
+        space = self.memory.embedder.space
+        placed = [draft.id for draft in drafts if draft.vector is not None]
+        vectors = [
+            check_vector(draft.vector, space.dimension, f"the vector of {draft.id!r}") for draft in drafts if draft.vector is not None
+        ]
+        asked = {
+            **{"collection": collection, "gone": list(gone), "placed": placed, "space": space.key},
+            **{"drafts": [[draft.text, draft.id, dump(draft.metadata)] for draft in drafts]},
+            **{"vectors": np.array(vectors, np.float32).reshape(len(vectors), space.dimension)},
+        }
+        await self.memory.operations.run("records.replace", **asked)
 
     async def update(self, id: str, text: str | None, vector: np.ndarray | None, metadata: Metadata | None) -> None:
         space = self.memory.embedder.space.key
@@ -49,6 +70,27 @@ class RecordWrites:
             memory.operations.record(ids)
         await memory.flush()
         return ids
+
+    async def _replace(
+        self, collection: str, gone: list[str], placed: list[str], space: str, drafts: list[list[Any]], vectors: np.ndarray
+    ) -> None:
+        memory, found = self.memory, dict(zip(placed, vectors, strict=True))
+        if placed:
+            check_space(collection, space, memory.embedder.space)
+        there = set(memory.records.taken([*gone, *(draft[1] for draft in drafts)]))
+        others = [id for id in there if memory.get(id).collection != collection]
+        if others:
+            raise DuplicateError(f"the id {others[0]!r} is taken, in {memory.get(others[0]).collection!r}; nothing was written")
+        whole = [Draft(text, id, json.loads(details), found.get(id)) for text, id, details in drafts]
+        with memory.transaction():
+            memory.remove([id for id in gone if id in there])
+            for draft in whole:
+                if draft.id in there and draft.vector is not None:
+                    memory.revise(draft.id, text=draft.text, vector=draft.vector, metadata=draft.metadata)
+            memory.remove([draft.id for draft in whole if draft.id in there and draft.vector is None])  # type: ignore[misc]
+            memory.put(collection, [draft for draft in whole if draft.id not in there or draft.vector is None])
+            memory.operations.record()
+        await memory.flush()
 
     async def _update(self, of: str, text: str | None, vector: np.ndarray | None, metadata: Metadata | None, space: str) -> None:
         memory = self.memory

@@ -23,6 +23,30 @@ LONG = " ".join(f"Sentence number {i} speaks of item{i} and of harbours." for i 
 
 
 class DocumentsContract:
+    async def test_a_text_of_two_users_is_a_document_of_each(self, open_memory):
+        memory = await open_memory()
+        documents = DocumentStore(memory)
+        text = "The safe opens with heliotrope."
+        ann, bob = [await documents.add(title, text, metadata={"user_id": title}) for title in ("ann", "bob")]
+        nobody = await documents.add("nobody", text)
+        assert len({ann.id, bob.id, nobody.id}) == 3
+        for one in (ann, bob):
+            assert await documents.add("again", text, metadata={"user_id": one.title}) == one
+            hits = await memory.search("heliotrope", 10, where={"user_id": one.title}, collections="documents")
+            assert {hit.metadata["document"] for hit in hits} == {one.id}
+        assert await documents.add("again", text) == nobody
+        await documents.delete(ann.id)
+        assert [document.id for document in documents.list()] == [bob.id, nobody.id]
+
+    async def test_a_text_from_before_documents_had_owners_is_still_its_owners(self, open_memory):
+        memory = await open_memory()
+        documents = DocumentStore(memory)
+        text = "The safe opens with heliotrope."
+        old = await documents.add("old", text)
+        memory.driver.execute("UPDATE documents SET details = ?", ['{"user_id":"ann"}'])
+        assert (await documents.add(None, text, metadata={"user_id": "ann"})).id == old.id
+        assert (await documents.add(None, text, metadata={"user_id": "bob"})).id != old.id
+
     async def test_a_document_is_whole_and_its_passages_are_found(self, open_memory):
         memory = await open_memory()
         store = DocumentStore(memory)

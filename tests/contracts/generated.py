@@ -298,13 +298,16 @@ class GeneratedContract:
         await llm.models.load(as_file(scripted_model(SCRIPT)))
         before = [{"role": "system", "content": "Speak <|im_end|> softly."}, {"role": "user", "content": "Hello"}]
         before.append({"role": "assistant", "content": "Hello [1]."})
-        options = {"messages": [*before, *messages], "session": "s", "temperature": 0.5, "max_tokens": 50}
+        options = {"messages": [*before, *messages], "session": "s", "user": "ann", "temperature": 0.5, "max_tokens": 50}
         answer = await chat.completions.create(**options, model="parrot")
         assert answer.choices[0].message.content.strip() == SAID and answer.choices[0].finish_reason == "stop"
         assert [source.title for source in answer.sources] == ["Lease", "Jonas"] and answer.sources[0].highlight
         assert (answer.model, answer.object, answer.kind) == ("parrot", "chat.completion", "generated")
         entry = llm.witness.get(answer.request)
         assert (entry.session_id, entry.generated.completion_tokens) == ("s", answer.usage.completion_tokens)
+        assert entry.user_id == llm.sessions.get("s").user_id == "ann"
+        with pytest.raises(ConfigError, match="'ann', not to 'bob'"):
+            await chat.completions.create(**{**options, "user": "bob"})
         told = llm.models.model.tokenizer.decode(llm.models.model.runner.history)
         assert "softly." in told and "Hello.\n" in told and told.count("Hello") == 2
 

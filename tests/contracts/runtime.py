@@ -7,8 +7,19 @@ import pytest
 
 import pyruvllm
 from pyruvllm.config import Config
-from pyruvllm.errors import ConfigError, CorruptError, DuplicateError, LockedError, NotFoundError, PassphraseError, StorageError
+from pyruvllm.errors import (
+    ConfigError,
+    CorruptError,
+    DuplicateError,
+    EmbeddingError,
+    LockedError,
+    NotFoundError,
+    PassphraseError,
+    StorageError,
+)
 from pyruvllm.kernels.shelf import CURRENT, DriverShelf
+from pyruvllm.storage import delete_database
+from pyruvllm.types import Draft
 from tests.contracts.stores import WordEmbedder
 
 NOTES = {
@@ -142,6 +153,58 @@ class RuntimeContract:
         with pytest.raises(NotFoundError):
             await llm.forget(user="ann")
 
+    async def test_what_is_asked_for_a_user_is_of_the_user(self, open_llm):
+        llm = await open_llm()
+        await self.told(llm)
+        before = await llm.ask("When do we sing?", session="evening")
+        await llm.flush()
+        answer = await llm.ask("When does the lease end?", session="evening", user="ann")
+        alone = await llm.ask("When does the lease end?", user="ann")
+        [piece async for piece in llm.stream("When do we sing?", session="morning", user="bob")]
+        await llm.flush()
+        assert llm.sessions.open("evening", user_id="ann").user_id == "ann"
+        mine = llm.sessions.list(user_id="ann")
+        assert len(mine) == 2 and "evening" in {session.id for session in mine}
+        assert {entry.request_id for entry in (await llm.witness.find(user="ann")).entries} == {answer.id, alone.id}
+        for ask in (llm.ask, llm.stream):
+            with pytest.raises(ConfigError, match="'ann', not to 'bob'"):
+                await ask("What was said?", session="evening", user="bob")
+        with pytest.raises(ConfigError, match="user"):
+            await llm.ask("When do we sing?", user=" ")
+        with pytest.raises(ValueError):
+            await llm.ask("When do we sing?", user="ann", where={"title": {"$nonsense": 1}})
+        removed = await llm.forget(user="ann")
+        assert (removed.sessions, removed.turns, removed.witness) == (3, 6, 4)
+        assert before.id not in {entry.request_id for entry in llm.witness.list()}
+        assert [session.user_id for session in llm.sessions.list()] == ["bob"]
+
+    async def test_a_forgotten_user_takes_records_edges_and_lessons_along_and_leaves_those_of_others(self, open_llm):
+        llm = await open_llm()
+        text, graph = "The password of the safe is heliotrope.", llm.memory.graph
+        ann, bob = [await llm.remember(text, metadata={"user_id": user}) for user in ("ann", "bob")]
+        likes = {"user_id": "ann", "n": 1}
+        await llm.memory.add("notes", [Draft("Ann likes zinnias", "mine", likes), Draft("Bob likes asters", "his", {"user_id": "bob"})])
+        await llm.memory.add("notes", [Draft("about ann", "about", {"about": {"user_id": "ann"}}), Draft("a seventh", "7", {"user_id": 7})])
+        graph.link("ann", bob.id, "reads")
+        graph.link("bob", bob.id, "reads")
+        lesson = llm.patterns.learn("Zinnias please", llm.memory.vector("mine"), learned_from=["ann", "mine"])
+        removed = await llm.forget(user="ann")
+        assert (removed.documents, removed.passages, removed.records, removed.learned) == (1, 1, 1, 1)
+        assert {record.id for record in llm.memory.select("notes")} == {"his", "about", "7"}
+        assert [document.id for document in llm.documents.list()] == [bob.id]
+        assert graph.edges("ann") == [] and graph.neighbours("bob", "reads") == [bob.id]
+        with pytest.raises(NotFoundError):
+            llm.patterns.get(lesson.id)
+        image = await llm.export()
+        assert b"zinnias" not in image and b"Zinnias" not in image and b"heliotrope" in image
+        assert (await llm.forget(user="bob")).records == 1
+        graph.link("carol", "about", "wrote")
+        assert (await llm.forget(user="carol")).edges == 1
+        with pytest.raises(NotFoundError):
+            await llm.forget(user="about")  # a record that is called so is nobody's
+        with pytest.raises(NotFoundError):
+            await llm.forget(user="carol")
+
     async def test_what_hangs_together_is_linked_and_what_is_forgotten_lets_go(self, open_llm):
         llm = await open_llm()
         documents = await self.told(llm)
@@ -198,6 +261,18 @@ class RuntimeContract:
             await pyruvllm.open_bytes(image[:5000])
         with pytest.raises(DuplicateError):
             await pyruvllm.open_bytes(image, llm.memory.driver.name)
+
+    async def test_a_name_is_free_again_after_bytes_did_not_open_under_it(self, open_llm):
+        llm = await open_llm()
+        await llm.remember(NOTES["Lease"], title="Lease")
+        image, name, failing = await llm.export_bytes(), f"{llm.memory.driver.name}-copy", WordEmbedder()
+        failing.fail_at = 0
+        with pytest.raises(EmbeddingError):  # what another model embedded is embedded anew, and that fails
+            await pyruvllm.open_bytes(image, name, embedder=failing)
+        copy = await pyruvllm.open_bytes(image, name)
+        assert [document.title for document in copy.documents.list()] == ["Lease"]
+        await copy.close()
+        await delete_database(name)
 
     async def test_what_it_takes_adds_up_by_collection(self, open_llm):
         llm = await open_llm()

@@ -37,6 +37,20 @@ class SessionContract:
         with pytest.raises(ConfigError, match="'marta', not to 'jonas'"):
             sessions.open("s1", user_id="jonas")
 
+    async def test_a_session_of_nobody_is_given_a_user_once(self, open_memory):
+        memory = await open_memory()
+        sessions = SessionIndex(memory)
+        sessions.open("s1")
+        sessions.append("s1", "user", "Where is the key?")
+        assert sessions.open("s1", user_id="marta").user_id == sessions.get("s1").user_id == "marta"
+        assert [session.id for session in SessionIndex(memory).list(user_id="marta")] == ["s1"]
+        assert sessions.open("s1").user_id == "marta"
+        with pytest.raises(ConfigError, match="'marta', not to 'jonas'"):
+            sessions.open("s1", user_id="jonas")
+        for wrong in ("", 7):
+            with pytest.raises(ConfigError, match="user"):
+                sessions.open("s2", user_id=wrong)
+
     async def test_history_keeps_the_order_and_every_field(self, open_memory):
         memory = await open_memory()
         sessions = SessionIndex(memory)

@@ -16,7 +16,7 @@ LAYERS = (
     ("memory", "embed"),
     ("routing", "models", "cache"),
     ("learning", "federation"),
-    ("answering", "locking", "pooling"),
+    ("answering", "locking", "pooling", "tabs"),
     ("runtime",),
     ("chat", "adapters", "notebook", "cli", "__init__", "__main__"),
     ("memory_chat",),

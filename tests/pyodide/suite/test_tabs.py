@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import pyruvllm
+from pyruvllm.adapters.langchain import RuvVectorStore
+from pyruvllm.adapters.langgraph import RuvStore
 from pyruvllm.errors import ConfigError, DuplicateError, NotFoundError, ReadOnlyError
+from pyruvllm.memory.policy import PolicyEntry
 from pyruvllm.memory.unified import UnifiedMemory
 from pyruvllm.storage import delete_database, open_driver
 from pyruvllm.types import Draft
@@ -115,6 +118,83 @@ async def test_records_are_added_changed_and_deleted_from_either_tab(open_tab):
     assert await second.memory.delete(collection="notes", where={"n": 2}) == 1
     assert first.memory.count("notes") == second.memory.count("notes") == 0
     same(first, second)
+
+
+async def test_the_adapters_write_from_either_tab(open_tab):
+    first, second = await open_tab(), await open_tab()
+    vectors, store = RuvVectorStore(second.memory), RuvStore(second.memory)
+    assert await vectors.aadd_texts(["the boat leaks", "the shed is dry"], ids=["a", "b"]) == ["a", "b"]
+    await vectors.aadd_texts(["the boat is repaired"], [{"n": 1}], ids=["a"])
+    await vectors.adelete(["b"])
+    assert [(record.id, record.text, record.metadata) for record in first.memory.select("langchain")] == [
+        ("a", "the boat is repaired", {"n": 1})
+    ]
+    assert np.array_equal(first.memory.vector("a"), second.memory.vector("a"))
+    space = ("notes", "marta")
+    await store.aput(space, "one", {"text": "asters"})
+    await store.aput(space, "bare", {"text": "zinnias"}, index=False)
+    before = await store.aget(space, "one")
+    await store.aput(space, "one", {"text": "tulips"})
+    await store.adelete(space, "bare"), await store.adelete(space, "never there")
+    here, there = [await each.aget(space, "one") for each in (store, RuvStore(first.memory))]
+    assert here.value == there.value == {"text": "tulips"} and here.created_at == there.created_at == before.created_at
+    assert await RuvStore(first.memory).aget(space, "bare") is None
+    assert [item.key for item in await store.asearch(("notes",), query="tulips")] == ["one"]
+    with pytest.raises(DuplicateError, match="'a'.*'langchain'"):
+        await RuvVectorStore(second.memory, "other").aadd_texts(["not here"], ids=["a"])
+    same(first, second)
+
+
+async def test_the_stores_are_written_from_either_tab(open_tab):
+    first, second = await open_tab(), await open_tab()
+    vector = np.eye(1, 768, dtype=np.float32)[0]
+    for llm in (second, first):
+        name = f"by the {llm.role}"
+        assert (await llm.write("sessions.open", name, user_id="ann")).user_id == "ann"
+        assert await llm.write("sessions.append", name, "user", "Where is the key?", vector=vector) is None
+        assert (await llm.write("sessions.pin", name)).pinned
+        assert (await llm.write("sessions.switch_adapter", name, "legal")).active_adapter == "legal"
+        learned = await llm.write("patterns.learn", name, vector, kind=llm.role, quality=1.0, learned_from=[name])
+        assert (await llm.write("patterns.reinforce", learned.id, 0.0)).uses == 1 == llm.patterns.get(learned.id).uses
+        fisher = np.ones(3, np.float32)
+        policy = await llm.write("policies.put", PolicyEntry("taste", {"of": name}, "deep_loop", 0.5, vector, fisher))
+        assert (policy.parameters, policy.version) == ({"of": name}, 1 if llm is second else 2) and (policy.fisher_diagonal == 1).all()
+        await llm.write("graph.link", name, "somewhere", "leads", weight=2.0)
+        await llm.write("graph.reinforce", name, "somewhere", "leads", True)
+        await llm.write("graph.link", name, "nowhere", "leads")
+        await llm.write("graph.unlink", name, "nowhere", "leads")
+        await until(lambda: first.memory.graph.count() == second.memory.graph.count())
+        for each in (first, second):
+            assert [turn.text for turn in each.sessions.history(name)] == ["Where is the key?"]
+            assert each.sessions.get(name).title == "Where is the key?" and each.patterns.learned_from(learned.id) == [name]
+            assert each.policies.latest("taste").id == policy.id
+            [edge] = each.memory.graph.edges(name, "leads")
+            assert (edge.target, edge.weight) == ("somewhere", 2.1)
+            assert [reached.id for reached in each.memory.graph.traverse(name, direction="out")] == ["somewhere"]
+    assert not any("key" in str(row) for row in first.memory.driver.query("SELECT result FROM operations"))
+    with pytest.raises(ConfigError, match="'ann', not to 'bob'"):
+        await second.write("sessions.open", "by the writer", user_id="bob")
+    with pytest.raises(NotFoundError):
+        await second.write("graph.unlink", "a", "b", "leads")
+    with pytest.raises(ConfigError, match="sessions.pin"):
+        await second.write("sessions.close", "s")
+    same(first, second)
+
+
+async def test_what_a_tab_asks_for_a_user_is_of_the_user(open_tab):
+    first, second = await open_tab(), await open_tab()
+    await first.ask("Where is the key?", session="s")
+    await first.flush()
+    await until(lambda: second.sessions.list())
+    answer = await second.ask("And the lamp?", session="s", user="ann")
+    alone = await second.ask("And the boat?", user="ann")
+    await second.flush()
+    for llm in (first, second):
+        assert llm.sessions.get("s").user_id == llm.witness.get(answer.id).user_id == llm.witness.get(alone.id).user_id == "ann"
+        with pytest.raises(ConfigError):
+            await llm.ask("And now?", session="s", user="bob")
+    removed = await second.forget(user="ann")
+    assert (removed.sessions, removed.witness) == (2, 3)
 
 
 async def test_a_text_that_both_remember_is_there_once(open_tab):
