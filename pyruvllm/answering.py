@@ -39,6 +39,8 @@ class Parts(Protocol):
     @property
     def writable(self) -> bool: ...
 
+    def ran_out(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class Question:
@@ -138,6 +140,8 @@ class AnswerStream:
                         async for piece in self._write(model, watch):
                             yield piece
             except (RuvLLMError, MemoryError) as error:
+                if not isinstance(error, RuvLLMError):  # a pool that is full is one, too, and has its reasons
+                    self.llm.ran_out()
                 why = f"The language model could not answer ({error}): this is quoted from memory."
             if self._writing is not None and self._writing.text.strip():
                 await self._finish(self._writing, why)

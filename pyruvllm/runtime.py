@@ -9,8 +9,6 @@ from typing import Any
 
 from . import host
 from .answering import AnswerStream, Question
-from .cache import Caching
-from .cache.beside import MemoryPool
 from .config import Config, GenerationConfig
 from .embed import open_embedder
 from .embed.embedder import Embedder
@@ -31,6 +29,7 @@ from .memory.unified import UnifiedMemory
 from .memory.witness import WitnessEntry, WitnessLog
 from .models.citation import recited
 from .models.shelf import ModelShelf
+from .pooling import Pooled
 from .routing.router import PolicyRouter
 from .storage import Secret, check, delete_database, is_sealed_file, migrate, open_driver, open_sealed_file, sealed_file
 from .storage.driver import Driver, Role
@@ -137,7 +136,7 @@ async def _unsealed(image: bytes, passphrase: str | None) -> bytes:
     return image
 
 
-class RuvLLM(Lockable):
+class RuvLLM(Lockable, Pooled):
     """A memory and what answers from it. ``async with await pyruvllm.open("name") as llm: ...``
 
     ``kernels``: what computes; None where this installation has no kernels. ``models``: language models, and the one that answers.
@@ -146,9 +145,8 @@ class RuvLLM(Lockable):
     def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None, reopen: Reopen | None = None):
         self._reopen = reopen
         self._listeners: list[Callable[[str, str], None]] = []
-        self.pool: MemoryPool | None = None  # from the first model on
         self._attach(memory, kernels)
-        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, self._caching)
+        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, self._caching, self._unpooled)
 
     def _attach(self, memory: UnifiedMemory, kernels: KernelRegistry | None) -> None:
         self.memory, self.kernels = memory, kernels
@@ -175,13 +173,6 @@ class RuvLLM(Lockable):
     def _told(self, what: str, why: str) -> None:
         for listener in self._listeners:
             listener(what, why)
-
-    def _caching(self, one: int) -> Caching:
-        """Where a model keeps conversations, of which one may take so many bytes."""
-        assert self.kernels is not None
-        self.pool = MemoryPool(self.memory, self.kernels, self.config.cache.budget, one)
-        limit = self.config.cache.cold
-        return Caching(self.pool.pool, driver=self.memory.driver, sessions=self.sessions, policies=self.policies, limit=limit)
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
         """An entry for each pack of kernels that is not used, once for each reason."""
@@ -366,8 +357,7 @@ class RuvLLM(Lockable):
         try:
             await self.requests.flush()
             await self.memory.flush()
-            if self.pool is not None and self.models.loaded:
-                self.pool.weigh()
+            self._settle()
         except (FencedError, ReadOnlyError):
             if self.role != "follower":
                 raise

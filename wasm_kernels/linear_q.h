@@ -15,8 +15,8 @@
 // one instruction everywhere where the 32-bit form of that dot takes three on x86 before AVX-VNNI. What would make values signed (-8, -32)
 // is part of the record: the value the sums begin with. Q8_0 needs its eighth bit and goes through 16-bit products in both variants.
 //
-// The 4-bit types have a second kernel, `wide`, for engines with 32 registers (ARM) or one instruction for the 32-bit form of the dot (ARM,
-// AVX-VNNI): it takes two groups x four columns at once and, relaxed, sums in 32 bits. Which is faster is measured at run time.
+// The 4-bit types have a second kernel, `wide`: it always takes two groups at once and, relaxed, sums in 32 bits, for engines with one
+// instruction for that form of the dot (ARM, AVX-VNNI). Which is faster is measured at run time.
 #ifndef PYRUVLLM_LINEAR_Q_H
 #define PYRUVLLM_LINEAR_Q_H
 
@@ -24,6 +24,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLL _Pragma("clang loop unroll(disable)")
 
 typedef enum { Q4_0, Q4_K, Q8_0, Q6_K } kind;
 
@@ -106,31 +107,37 @@ INLINE v128_t madd_i16(v128_t sums, v128_t x, v128_t y) { return wasm_i32x4_add(
 #define SPLAT32(p) wasm_v128_load32_splat(p)
 #define BYTE_STEP(type) ((type) == Q4_0 ? 80 : (type) == Q4_K ? 96 : 144)
 
+// Engines (V8, Cranelift) read all that the body of a loop reads before they reckon with it, and spill what does not fit the registers. So loops
+// over chunks stay loops: what a round reads for two groups and four columns fits beside their eight sums.
+//
 // total[g * M + m] += over one block of 32 columns, group g (at w + g * stride) x column m. Chunks begin at w.
 INLINE void nibbles(const u8 *w, u32 stride, const record *x, const kind type, const u32 wide, const u32 G, const u32 M, v128_t *sums) {
   UNROLL for (u32 i = 0; i < G * M; i++) sums[i] = type == Q4_0 ? SPLAT32(x[i % M].start) : wasm_i32x4_splat(0);
-  UNROLL for (u32 j = 0; j < 4; j++) {
-    v128_t c[8];
 #ifdef __wasm_relaxed_simd__
-    const v128_t mask = wasm_i8x16_splat(15);
-    UNROLL for (u32 g = 0; g < G; g++) {
-      v128_t both = wasm_v128_load(w + g * stride + 16 * j);
-      c[2 * g] = wasm_v128_and(both, mask), c[2 * g + 1] = wasm_v128_and(wasm_u16x8_shr(both, 4), mask);
-    }
-    UNROLL for (u32 m = 0; m < M; m++) {
-      const v128_t low = SPLAT32(x[m].q.bytes + 4 * j), high = SPLAT32(x[m].q.bytes + 16 + 4 * j);
-      UNROLL for (u32 g = 0; g < G; g++) {
-        v128_t *sum = sums + g * M + m;
-        if (wide) {
-          *sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(low, c[2 * g], *sum);
-          *sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(high, c[2 * g + 1], *sum);
-        } else {
-          *sum = wasm_i16x8_add(*sum, wasm_i16x8_relaxed_dot_i8x16_i7x16(low, c[2 * g]));
-          *sum = wasm_i16x8_add(*sum, wasm_i16x8_relaxed_dot_i8x16_i7x16(high, c[2 * g + 1]));
+  const v128_t mask = wasm_i8x16_splat(15);
+  const u32 passes = M == 4 ? 2 : 1;  // the low nibbles before the high ones, or both at once
+  UNROLL for (u32 pass = 0; pass < passes; pass++) {
+    ROLL for (u32 j = 0; j < 16; j += 4) {
+      UNROLL for (u32 high = pass; high < 2; high += passes) {
+        v128_t c[2];
+        UNROLL for (u32 g = 0; g < G; g++) {
+          const v128_t both = wasm_v128_load(w + g * stride + 4 * j);
+          c[g] = wasm_v128_and(high ? wasm_u16x8_shr(both, 4) : both, mask);
+        }
+        UNROLL for (u32 m = 0; m < M; m++) {
+          const v128_t four = SPLAT32(x[m].q.bytes + 16 * high + j);
+          UNROLL for (u32 g = 0; g < G; g++) {
+            v128_t *sum = sums + g * M + m;
+            if (wide) *sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(four, c[g], *sum);
+            else *sum = wasm_i16x8_add(*sum, wasm_i16x8_relaxed_dot_i8x16_i7x16(four, c[g]));
+          }
         }
       }
     }
+  }
 #else
+  UNROLL for (u32 j = 0; j < 4; j++) {
+    v128_t c[2];
     const v128_t mask = wasm_i16x8_splat(15);
     UNROLL for (u32 part = 0; part < 4; part++) {  // even and odd columns of the low nibbles, then of the high ones
       UNROLL for (u32 g = 0; g < G; g++) {
@@ -143,8 +150,8 @@ INLINE void nibbles(const u8 *w, u32 stride, const record *x, const kind type, c
         UNROLL for (u32 g = 0; g < G; g++) sums[g * M + m] = madd_i16(sums[g * M + m], c[g], pair);
       }
     }
-#endif
   }
+#endif
 #ifdef __wasm_relaxed_simd__
   UNROLL for (u32 i = 0; i < G * M; i++) sums[i] = wide ? sums[i] : wasm_i32x4_dot_i16x8(sums[i], wasm_i16x8_splat(1));
 #endif
@@ -171,12 +178,15 @@ INLINE void tile_8(const u8 *w, u32 stride, const record *x, u32 cols, const u32
   for (u32 b = 0; b < cols / 32; b++, w += 144, x += M) {
     v128_t sums[8];
     UNROLL for (u32 i = 0; i < G * M; i++) sums[i] = wasm_i32x4_splat(0);
-    UNROLL for (u32 j = 0; j < 16; j++) {
-      v128_t c[2];
-      UNROLL for (u32 g = 0; g < G; g++) c[g] = wasm_i16x8_load8x8(w + g * stride + 16 + 8 * j);
-      UNROLL for (u32 m = 0; m < M; m++) {
-        const v128_t pair = SPLAT32(x[m].q.pairs + 2 * j);
-        UNROLL for (u32 g = 0; g < G; g++) sums[g * M + m] = madd_i16(sums[g * M + m], c[g], pair);
+    const u32 step = M == 4 ? 2 : 4;
+    ROLL for (u32 first = 0; first < 16; first += step) {
+      UNROLL for (u32 j = first; j < first + step; j++) {
+        v128_t c[2];
+        UNROLL for (u32 g = 0; g < G; g++) c[g] = wasm_i16x8_load8x8(w + g * stride + 16 + 8 * j);
+        UNROLL for (u32 m = 0; m < M; m++) {
+          const v128_t pair = SPLAT32(x[m].q.pairs + 2 * j);
+          UNROLL for (u32 g = 0; g < G; g++) sums[g * M + m] = madd_i16(sums[g * M + m], c[g], pair);
+        }
       }
     }
     UNROLL for (u32 g = 0; g < G; g++) {
@@ -278,12 +288,12 @@ INLINE void tile(const product *p, u32 row, u32 m, const kind type, const u32 wi
 // Columns of the next tile. Q6_K has three kinds of sums alive: four columns do not fit 16 registers.
 INLINE u32 width(u32 left, const kind type) { return left >= 4 && type != Q6_K ? 4 : left >= 2 ? 2 : 1; }
 
-// Whether two groups go through M columns at once. They share what is read of x, but the sums of four columns fill 16 registers with one
-// group, and a matrix beyond the caches is better read as one stream than as two (Q6_K: 25 instead of 8 G weights/s) unless arithmetic
-// is what takes the time.
+// Whether two groups go through M columns at once. They share what is read of x; but one column is better off where a matrix beyond the
+// caches is read as one stream (Q6_K: 25 instead of 8 G weights/s). From two columns on arithmetic is what takes the time. Of nibbles in
+// pairs there are both: four columns take one group in the plain kernel, two in the wide one.
 INLINE u32 paired(const kind type, const u32 wide, const u32 M) {
-  if (type == Q6_K) return 0;
-  return M == 4 ? wide : M == 2 || wide || PAIRS(type);
+  if (type == Q6_K) return M == 2;
+  return M == 4 ? wide || type == Q8_0 || !PAIRS(type) : M == 2 || wide || PAIRS(type);
 }
 
 // Eight rows, or the last ones, from row on x M columns from m on.

@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.registry import KernelRegistry
 from .layout import PAGE, Form, Layout
 from .pool import Holding, Pool
-from .region import UNIT
+from .region import UNIT, rounded
 
 Key = tuple[bytes, Layout, bool]  # the chain of tokens up to the page's last, its layout, whether it is rotated
 
@@ -40,6 +40,7 @@ class PageStore:
         self.form, self.pool, self.kernels = form, pool, kernels
         self.plain = Layout.of(form, "f16")
         self.pages = 0
+        self._sizes = {"exact": 0, "old": 0}  # bytes in the pool: of float16, and of what is quantised
         self._found: dict[Key, Page] = {}
         self._idle: OrderedDict[Key, Page] = OrderedDict()  # the one that was longest unused first
         # never touched after: of all victims it is the one that was unused for longest
@@ -50,7 +51,7 @@ class PageStore:
         if not layout.size:
             return Page(0, layout)
         page = Page(self.pool.take(holding, layout.size, evict=evict), layout)
-        self.pages += 1
+        self._count(page, 1)
         return page
 
     def some(self, layout: Layout, count: int, holding: Holding, *, evict: bool = True) -> list[Page]:
@@ -83,6 +84,10 @@ class PageStore:
                 self.pool.move(page.start, self._shared)
             else:
                 self._gone(page)
+
+    def report(self) -> dict[str, int]:
+        """As JSON: how many pages there are; bytes of each tier in the pool; of those that several hold, or nobody any more."""
+        return {"pages": self.pages, **self._sizes, "shared": self._shared.bytes, "idle": len(self._idle)}
 
     def forget(self) -> None:
         """Lets go of the pages that nobody holds."""
@@ -175,4 +180,8 @@ class PageStore:
         self.unname(page)
         if page.layout.size:
             self.pool.give(page.start)
-            self.pages -= 1
+            self._count(page, -1)
+
+    def _count(self, page: Page, more: int) -> None:
+        self.pages += more
+        self._sizes["exact" if page.layout == self.plain else "old"] += more * rounded(page.layout.size)

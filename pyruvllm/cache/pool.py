@@ -24,6 +24,7 @@ HIGH, LOW = 0.90, 0.80  # of the budget: above the one, things are evicted until
 RECENCY, SIZE, PRIORITY = 0.6, 0.2, 0.2  # what makes a victim
 TRIED = 1 << 20  # bytes that hold numbers from the beginning: recording tries kernels on them
 PIN_MS = 30_000  # that a pin lasts at most
+CELLS = 96  # of the map in a report
 
 
 @dataclass(eq=False)
@@ -53,13 +54,19 @@ class Holding:
 
 @dataclass(frozen=True)
 class Eviction:
-    """One that happened. step: "shrunk" or "evicted"."""
+    """One that happened. step: "shrunk" or "evicted"; saved: it was persisted, and can come back as it was.
+
+    reason: "room" for something new, "pieces": what is free lay in holes that were too small for it, "watermark" between two pieces of
+    work, "budget": it was lowered.
+    """
 
     kind: str
     name: str
     step: str
     bytes: int
     at: int  # UTC milliseconds
+    reason: str = "room"
+    saved: bool = False
 
 
 class Pool:
@@ -200,7 +207,7 @@ class Pool:
         before, self.budget = self.budget, min(budget, self.region.size + self.charged)
         try:
             if self._used > HIGH * self.budget:
-                self._make_room(0, None)
+                self._make_room(0, None, "budget")
         except (PoolFullError, PersistError):
             self.budget = before
             raise
@@ -216,7 +223,7 @@ class Pool:
                 if self._used <= LOW * self.budget:
                     break
                 before = self._used
-                step(victim)
+                step(victim, "watermark")
                 if self._used < before and self.clock.elapsed_ms() > end:
                     return True
         self._due = False
@@ -229,6 +236,8 @@ class Pool:
             kinds[holding.kind] += holding.bytes
         return {
             "budget": self.budget,
+            "high": int(HIGH * self.budget),
+            "low": int(LOW * self.budget),
             "used": self._used,
             "peak": self.peak,
             "kinds": kinds,
@@ -237,6 +246,9 @@ class Pool:
             "wasted": self.wasted,
             "fragmentation": self.region.fragmentation,
             "largest_hole": self.region.largest,
+            "region": self.region.size,
+            "touched": self.region.touched,
+            "map": self.region.occupancy(CELLS),
             "counts": dict(self.counts),
             "evictions": [eviction.__dict__ for eviction in self.evictions[-20:]],
         }
@@ -251,7 +263,7 @@ class Pool:
             if not self.trimmed or self._used + needed > self.budget:
                 self._make_room(needed, asking)
 
-    def _make_room(self, needed: int, asking: Holding | None) -> None:
+    def _make_room(self, needed: int, asking: Holding | None, reason: str = "room") -> None:
         """Evicts down to the low watermark; raises where the budget would not hold what is needed."""
         staying = sum(each.bytes for each in self._holdings.values() if each.release is None or each is asking)
         if needed and staying + needed > self.budget:
@@ -263,7 +275,7 @@ class Pool:
             for victim in self._victims(asking):
                 if self._used <= goal:
                     return
-                step(victim)
+                step(victim, reason)
         if self._used + needed > self.budget:
             self.counts["refused"] += 1
             raise PoolFullError(f"{needed} bytes do not fit: {self._used} of {self.budget} are in use, and all of it is pinned or stays")
@@ -284,12 +296,12 @@ class Pool:
 
         return sorted(free, key=score)
 
-    def _shrunk(self, victim: Holding) -> None:
+    def _shrunk(self, victim: Holding, reason: str) -> None:
         before = victim.bytes
         if victim.shrink is not None and victim.shrink() and victim.bytes != before:
-            self._note(victim, "shrunk", before - victim.bytes)
+            self._note(victim, "shrunk", before - victim.bytes, reason)
 
-    def _evicted(self, victim: Holding) -> None:
+    def _evicted(self, victim: Holding, reason: str) -> None:
         if victim.release is None:
             return
         before = self._used
@@ -300,17 +312,17 @@ class Pool:
                 raise PersistError(f"{victim.kind} {victim.name!r} could not be persisted and stays in memory: {error}") from error
         victim.release()
         if self._used != before:
-            self._note(victim, "evicted", before - self._used)
+            self._note(victim, "evicted", before - self._used, reason, victim.persist is not None)
 
-    def _note(self, victim: Holding, step: str, size: int) -> None:
+    def _note(self, victim: Holding, step: str, size: int, reason: str, saved: bool = False) -> None:
         self.counts[step] += 1
-        self.evictions = [*self.evictions[-99:], Eviction(victim.kind, victim.name, step, size, self.clock.now_ms())]
+        self.evictions = [*self.evictions[-99:], Eviction(victim.kind, victim.name, step, size, self.clock.now_ms(), reason, saved)]
 
     def _defragmented(self, size: int, asking: Holding, evict: bool) -> int:
         """The budget has room, but no hole is large enough: victims go until there is one."""
         for step in (self._shrunk, self._evicted) if evict else ():
             for victim in self._victims(asking):
-                step(victim)
+                step(victim, "pieces")
                 start = self.region.take(size)
                 if start is not None:
                     return start

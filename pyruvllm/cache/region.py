@@ -55,6 +55,18 @@ class Region:
         """(start, length), ascending."""
         return [(start, self._lengths[start]) for start in self._starts]
 
+    def occupancy(self, cells: int) -> list[float]:
+        """How full each of that many equal parts of what was ever touched is, 0 ... 1; empty where nothing was."""
+        if not self.touched:
+            return []
+        cell = self.touched / cells
+        full = [1.0] * cells
+        for start, length in self.holes:
+            end = min(start + length, self.touched)
+            for at in range(int(start / cell), min(int(end / cell) + 1, cells) if start < end else 0):
+                full[at] -= max(min(end, (at + 1) * cell) - max(start, at * cell), 0) / cell
+        return [min(max(round(part, 3), 0.0), 1.0) for part in full]
+
     def take(self, size: int) -> int | None:
         """The start of a block of ``rounded(size)`` bytes; None where no hole is large enough."""
         size = rounded(size)

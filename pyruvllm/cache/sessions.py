@@ -33,6 +33,7 @@ from .quantize import Setting, decide
 from .two_tier import KvCache, Sequence
 
 VERSION = 1  # of what is inside a page
+SHOWN = 50  # saved ones in a report
 COLD = 1 << 30  # bytes of rows, beyond which the oldest go
 
 log = logging.getLogger("pyruvllm")
@@ -150,35 +151,62 @@ class SessionCaches:
         return did
 
     def report(self) -> dict[str, Any]:
-        """For a person or a page, as JSON: the live ones, the last used first, by bytes in each tier; saved ones; where they came from."""
+        """For a person or a page, as JSON: the live ones, the last used first, by bytes in each tier; saved ones; where they came from.
+
+        A page that several share counts with each of them, and once in ``pages``, which is what the pool has of them. ``cold`` has the
+        last saved ones that are not live; one that does not ``fit`` was saved for another model, adapter or version.
+        """
         live = sorted(self._live.items(), key=lambda item: -item[1].holding.order)
-        rows = self._rows("SELECT count(*), coalesce(sum(size), 0) FROM kv_sessions")
+        rows = self._rows("SELECT session, size, length(tokens) / 4, saved_at, identity, version FROM kv_sessions ORDER BY saved_at DESC")
+        cold = [row for row in rows if row[0] not in self._live]
         return {
             "hits": dict(self.hits),
-            "saved": {"sessions": rows[0][0], "bytes": rows[0][1]} if rows else {"sessions": 0, "bytes": 0},
-            "live": [
-                {
-                    "session": id,
-                    "tier": self.tier(id),
-                    "tokens": len(sequence),
-                    "exact_tokens": len(sequence) - sequence.old_tokens,
-                    "exact_bytes": len(sequence.tail) * self.cache.plain.size,
-                    "old": sequence.setting.old,
-                    "old_bytes": len(sequence.old) * sequence.layout.size,
-                }
-                for id, sequence in live
+            "saved": {"sessions": len(rows), "bytes": sum(row[1] for row in rows)},
+            "pages": self.cache.store.report(),
+            "page_tokens": PAGE,
+            "live": [self._told(id, sequence) for id, sequence in live],
+            "cold": [
+                {"session": id, "bytes": size, "tokens": tokens, "saved_at": at, "fits": of == [self.cache.identity, VERSION]}
+                for id, size, tokens, at, *of in cold[:SHOWN]
             ],
+            "cold_sessions": len(cold),
+            "cold_bytes": sum(row[1] for row in cold),
         }
 
-    def reconsider(self) -> int:
+    def _told(self, id: str, sequence: Sequence) -> dict[str, Any]:
+        kinds = sequence.layout.kinds
+        return {
+            "session": id,
+            "tier": self.tier(id),
+            "tokens": len(sequence),
+            "exact_tokens": len(sequence) - sequence.old_tokens,
+            "exact_bytes": len(sequence.tail) * self.cache.plain.size,
+            "exact_pages": len(sequence.tail),
+            "old": sequence.setting.old,
+            "old_tokens": sequence.old_tokens,
+            "old_bytes": len(sequence.old) * sequence.layout.size,
+            "old_pages": len(sequence.old),
+            "old_layers": sum(kinds[layer] != "f16" for layer in self.cache.form.attention),  # that are quantised in old pages
+            "layers": len(self.cache.form.attention),
+            "state_bytes": sequence.state.nbytes,
+            "bytes": sequence.nbytes,
+        }
+
+    def reconsider(self, ms: float | None = None) -> int:
         """Keeps every live one as exactly as the policy in force says by now; how many were changed. Nothing is computed anew.
 
-        What has no room to be converted in stays as it is.
+        What has no room to be converted in stays as it is, as does what would be converted back once it takes more room. ms: it stops
+        after so many, and goes on when it is called again.
         """
-        changed = 0
+        changed, end = 0, None if ms is None else self.clock.elapsed_ms() + ms
         for sequence in list(self._live.values()):
+            if end is not None and changed and self.clock.elapsed_ms() > end:
+                break
             setting = self._decided(sequence.holding.priority)
             if setting is None or setting == sequence.setting or sequence.released:
+                continue
+            more = len(sequence.old) * (setting.layout(self.cache.form).size - sequence.layout.size)
+            if more > 0 and self._decided(sequence.holding.priority, more) != setting:
                 continue
             try:
                 self.cache.change(sequence, setting)
@@ -187,11 +215,12 @@ class SessionCaches:
                 log.warning("the cache of %r stays as it is: %s", sequence.holding.name, error)
         return changed
 
-    def _decided(self, importance: float) -> Setting | None:
+    def _decided(self, importance: float, more: int = 0) -> Setting | None:
+        """more: bytes that would be in use then."""
         if self.policies is None:
             return None
         pool = self.cache.pool
-        return decide(self.policies.latest("quantization").parameters, importance=importance, pressure=pool.used / pool.budget)
+        return decide(self.policies.latest("quantization").parameters, importance=importance, pressure=(pool.used + more) / pool.budget)
 
     def freeze(self, id: str) -> None:
         """To cold. NotFoundError; what the database raises, and then it stays live."""

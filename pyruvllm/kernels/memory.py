@@ -1,7 +1,7 @@
 """Memory that kernels and numpy share, and the modules loaded into it: one interface, two hosts.
 
-    heap.py    Pyodide: the interpreter's own heap; every array is in it already
-    arena.py   native Python: a WASM memory of wasmtime's; arrays that kernels touch are allocated there
+heap.py    Pyodide: the interpreter's own heap; every array is in it already
+arena.py   native Python: a WASM memory of wasmtime's; arrays that kernels touch are allocated there
 """
 
 import sys

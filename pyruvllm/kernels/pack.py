@@ -1,8 +1,8 @@
 """A pack of kernels: a signed manifest and the modules it lists. Verified wholly before anything of it is compiled.
 
-    manifest.json   what the pack holds (manifest.py)
-    manifest.sig    who says so (signature.py)
-    *.wasm          the modules, each with the length and the SHA-256 that the manifest gives
+manifest.json   what the pack holds (manifest.py)
+manifest.sig    who says so (signature.py)
+*.wasm          the modules, each with the length and the SHA-256 that the manifest gives
 """
 
 import hashlib

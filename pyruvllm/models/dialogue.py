@@ -137,6 +137,9 @@ class Dialogue:
         """Lets go of all that it has of what was said."""
         self.runner.reset()
 
+    def rest(self) -> None:
+        """Between two answers: what can wait until then. Here one text is all that is held, and there is nothing to do."""
+
     def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
         """Puts the runner where a conversation stands; here all share one. ConfigError for an adapter, of which there are none."""
         if adapter is not None:

@@ -13,10 +13,10 @@ from ..config import GenerationConfig
 from ..embed.sentences import sentences
 from ..memory.words import words
 from ..types import Hit, RoutingDecision
+from .dialogue import Dialogue
 from .extractive import Quote
 from .generate import Generation
 from .grounding import Grounding
-from .language import LanguageModel
 from .marks import MARK, MarkReader
 from .sampling import Sampling
 
@@ -29,7 +29,7 @@ class Writing:
 
     def __init__(
         self,
-        model: LanguageModel,
+        model: Dialogue,
         grounding: Grounding,
         hits: Sequence[Hit],
         config: GenerationConfig,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..embed.sentences import sentences
 from ..errors import ConfigError
 from ..types import Hit
-from .language import LanguageModel
+from .dialogue import Dialogue
 from .marks import without_marks
 from .prompt import grounded_prompt
 
@@ -30,9 +30,7 @@ class Grounding:
     left_out: tuple[str, ...]
 
 
-def ground(
-    model: LanguageModel, question: str, hits: Sequence[Hit], history: Sequence[Message], room: int, instructions: str = ""
-) -> Grounding:
+def ground(model: Dialogue, question: str, hits: Sequence[Hit], history: Sequence[Message], room: int, instructions: str = "") -> Grounding:
     """history: messages before the question, the newest last. room: tokens. ConfigError where the question alone has none."""
 
     def written(passages: Sequence[Message], exchanges: Sequence[Sequence[Message]]) -> list[int]:
@@ -58,7 +56,7 @@ def ground(
 
 
 def _ids(
-    model: LanguageModel, question: str, passages: Sequence[Message], exchanges: Sequence[Sequence[Message]], instructions: str
+    model: Dialogue, question: str, passages: Sequence[Message], exchanges: Sequence[Sequence[Message]], instructions: str
 ) -> list[int]:
     before = [{"role": role, "content": text} for exchange in exchanges for role, text in exchange]
     messages = grounded_prompt(question, passages, before)
@@ -81,7 +79,7 @@ def _exchanges(history: Sequence[Message]) -> list[list[Message]]:
     return exchanges
 
 
-def _cost(model: LanguageModel, text: str) -> int:
+def _cost(model: Dialogue, text: str) -> int:
     return len(model.tokenizer.encode(text)) + BESIDE
 
 
@@ -94,7 +92,7 @@ def _fitting(costs: Sequence[int], room: int) -> int:
     return len(costs)
 
 
-def _cut(model: LanguageModel, passage: Message, room: int) -> Message:
+def _cut(model: Dialogue, passage: Message, room: int) -> Message:
     """As many of its first sentences as fit."""
     heading, text = passage
     end = 0

@@ -25,6 +25,7 @@ from .source import FIRST, ByteSource, head_of
 from .tokenizer import load
 
 CONTEXT = 4096  # tokens, unless asked for others
+SLICE_MS = 20.0  # for what is done between two answers
 
 
 class LanguageModel(Dialogue):
@@ -96,6 +97,14 @@ class LanguageModel(Dialogue):
         """Lets go of all that it has of conversations."""
         self._own_again()
         self.caches.clear()
+
+    def rest(self) -> None:
+        """Between two answers: what the last one needed may be evicted, and conversations are kept as the policy and the room say by now,
+        as many of them as a slice of work takes.
+        """
+        if not self.runner.busy:
+            self.runner.cache.pool.unpin(self.runner.sequence.holding)
+            self.caches.reconsider(SLICE_MS)
 
     def _own_again(self, adapter: str | None = None) -> None:
         self.runner.cache.release(self._own)

@@ -15,9 +15,7 @@ SYSTEM = (
 _WRAP = re.compile(r"[ \t]*\n(?!\s*\n|\s*(?:[-*+|#>]|\d+[.)])\s?)[ \t]*")  # ends of lines inside a paragraph
 
 
-def grounded_prompt(
-    question: str, passages: Sequence[tuple[str, str]], history: Sequence[Mapping[str, str]] = ()
-) -> list[dict[str, str]]:
+def grounded_prompt(question: str, passages: Sequence[tuple[str, str]], history: Sequence[Mapping[str, str]] = ()) -> list[dict[str, str]]:
     """Messages for ``LanguageModel.chat``. passages: (heading or title, text), the first is [1]; history: earlier messages of the
     conversation as they were said, without their passages.
     """

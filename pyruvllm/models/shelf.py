@@ -7,7 +7,7 @@ llm.models.loaded, await llm.models.unload()
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,11 @@ from ..host import Host
 from ..kernels.registry import KernelRegistry
 from ..types import Generated
 from . import builtin, catalog
+from .dialogue import Dialogue
 from .footprint import of_head
 from .generative import Writing
 from .language import CONTEXT, LanguageModel
+from .onnx_lm import OnnxLanguageModel, open_onnx
 from .remote import Remote
 from .shape import Shape
 from .source import Bytes, ByteSource, head_of
@@ -58,6 +60,7 @@ class ModelShelf:
     """One model at a time is loaded, and writes one answer at a time; what else is asked waits its turn.
 
     caching: gives where conversations are kept, for a model of which one takes that many bytes; without it there is room for one.
+    uncached: called when none are kept there any more.
     """
 
     def __init__(
@@ -66,10 +69,12 @@ class ModelShelf:
         host: Host,
         clock: Clock,
         caching: Callable[[int], Caching] | None = None,
+        uncached: Callable[[], None] = lambda: None,
     ) -> None:
-        self.model: LanguageModel | None = None
+        self.model: Dialogue | None = None
         self.loaded: Loaded | None = None
-        self._kernels, self._host, self._clock, self._caching = kernels, host, clock, caching
+        self._kernels, self._host, self._clock = kernels, host, clock
+        self._caching, self._uncached = caching, uncached
         self._turn = asyncio.Lock()
         self._writing: Writing | None = None
         self._store: ModelStore | None = None
@@ -131,28 +136,60 @@ class ModelShelf:
             await self.unload()
             async with self._turn:
                 try:
-                    self.model = await LanguageModel.load(
+                    self.model = model = await LanguageModel.load(
                         file, kernels, context=context, clock=self._clock, progress=_told(progress, "Loading into memory"),
                         caching=self._caching and self._caching(need.cache),
                     )  # fmt: skip
                 except MemoryError as error:
-                    gc.collect()
+                    self._let_go()
                     why = f"memory ended while it was loaded, and no model is loaded now. {fit.why}"
                     raise ModelError(f"{name} does not fit: {why}") from error
+                except BaseException:
+                    self._let_go()
+                    raise
             spent = self._clock.elapsed_ms() - begun
-            shown = str(self.model.metadata.get("general.name") or name)
-            self.loaded = Loaded(id, shown, shape.architecture, self.model.nbytes, self.model.runner.context, spent)
+            shown = str(model.metadata.get("general.name") or name)
+            self.loaded = Loaded(id, shown, shape.architecture, model.nbytes, model.runner.context, spent)
             return self.loaded
         finally:
             await file.close()
+
+    async def load_onnx(
+        self,
+        folder: str,
+        file: str = "onnx/model.onnx",
+        *,
+        external: Sequence[str] = (),
+        context: int = CONTEXT,
+        progress: Stage | None = None,
+    ) -> Loaded:
+        """Loads a language model in ONNX in the place of the one that is there; it runs in onnxruntime, one conversation after the other.
+
+        folder: of assets, laid out as on the Hub: beside the page in the browser, under PYRUVLLM_ASSETS natively; external: files beside
+        the graph that hold its weights. Raises the ModelError family, and HostError where there is no onnxruntime.
+        """
+        begun = self._clock.elapsed_ms()
+        loading = _told(progress, "Loading into memory")
+        model = await open_onnx(self._host, folder, file, external=external, context=context, clock=self._clock, progress=loading)
+        await self.unload()
+        async with self._turn:
+            spent, kind = self._clock.elapsed_ms() - begun, str(model.metadata.get("general.architecture"))
+            self.model, self.loaded = model, Loaded(folder, model.name, kind, model.nbytes, model.runner.context, spent)
+        return self.loaded
 
     async def unload(self) -> None:
         """Gives the model's memory back. An answer that it is writing ends where it is."""
         if self._writing is not None:
             self._writing.stop()
         async with self._turn:
-            self.model = self.loaded = None
-            gc.collect()  # a runner and its recordings know each other
+            if isinstance(self.model, OnnxLanguageModel):
+                await self.model.release()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.model = self.loaded = None
+        self._uncached()
+        gc.collect()  # a runner and its recordings know each other
 
     async def forget(self) -> None:
         """Lets go of all that the model has of conversations, in memory and in the database."""
@@ -161,13 +198,23 @@ class ModelShelf:
                 self.model.forget()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[LanguageModel | None]:
+    async def turn(self) -> AsyncIterator[Dialogue | None]:
         """The loaded model, for one answer; None where it is gone by now."""
         async with self._turn:
             try:
                 yield self.model
             finally:
                 self._writing = None
+                self._rest()
+
+    def settle(self) -> None:
+        """Lets the model rest, unless it is answering: then it does when it has answered."""
+        if not self._turn.locked():
+            self._rest()
+
+    def _rest(self) -> None:
+        if self.model is not None:
+            self.model.rest()
 
     def began(self, writing: Writing) -> None:
         """Whoever has the turn says what ``unload`` is to stop."""

@@ -1,8 +1,13 @@
 """Which model answers a request, and with which settings."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..memory.parameters import MODELS
 from ..memory.policy import PolicyStore
 from ..types import RoutingDecision
+
+NUMBER = 32  # bytes of a float and of its place in a list
 
 
 class PolicyRouter:
@@ -10,6 +15,12 @@ class PolicyRouter:
 
     def __init__(self, policies: PolicyStore):
         self.policies = policies
+
+    @property
+    def nbytes(self) -> int:
+        """Of the weights that the policy in force holds, as Python has numbers that come from JSON; 0 without any."""
+        parameters = self.policies.latest("router").parameters
+        return NUMBER * sum(_numbers(parameters.get(name)) for name in ("cell_weights", "head_biases"))
 
     def route(self) -> RoutingDecision:
         policy = self.policies.latest("router")
@@ -23,3 +34,9 @@ class PolicyRouter:
             model_probs=tuple(1.0 if name == choice["model"] else 0.0 for name in MODELS),
             policy=policy.id,
         )
+
+
+def _numbers(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return sum(map(_numbers, value.values()))
+    return sum(map(_numbers, value)) if isinstance(value, list | tuple) else isinstance(value, int | float)

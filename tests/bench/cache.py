@@ -1,11 +1,13 @@
 """A thousand conversations on one small device: their keys and values under one budget that is never exceeded.
 
     ./build.sh bench cache [--sessions 1000] [--tokens 256] [--budget 512] [--returns 2000] [--spoken 24] [--host native|chromium]
+    ./build.sh bench cache --together [--rounds 6] [--kind q4_0] [--host native|chromium]
 
 Conversations of the shape of LFM2-350M come back by Zipf's law, each time for eight tokens more. First with keys and values that are
 random numbers, since the time does not depend on them: hits by tier, how long it takes to come back, how long an allocation takes. Then
-(--spoken 0 leaves it out) with the model at work: conversations together beside one after the other and, natively, tokens a second under
-the budget and without a bound, and resuming a cold conversation of 1,000 tokens beside computing it anew.
+(--spoken 0 leaves it out) with the model at work: conversations together beside one after the other (--together: that alone), in turn, the
+median of their ratios; and, natively, tokens a second under the budget and without a bound, and resuming a cold conversation of 1,000
+tokens beside computing it anew.
 """
 
 import argparse
@@ -248,7 +250,7 @@ async def together(given):
             runner.use(sequence)
             runner.feed([number + 1] * 40)
         alone, joined = [], []
-        for _ in range(6):
+        for _ in range(given["rounds"]):
             start = time.perf_counter()
             for sequence in sequences:
                 runner.use(sequence)
@@ -260,7 +262,7 @@ async def together(given):
                 batch.step(sequences, [7] * count)
             joined.append((time.perf_counter() - start) / (3 * count))
         told[f"{count} one after another, tokens/s"], told[f"{count} together, tokens/s"] = 1 / np.median(alone), 1 / np.median(joined)
-        told[f"{count} together, times as fast"] = float(np.median(alone) / np.median(joined))
+        told[f"{count} together, times as fast"] = float(np.median(np.divide(alone, joined)))
     await driver.close()
     return told
 
@@ -270,28 +272,35 @@ def main() -> int:
     for name, value in (("sessions", 1000), ("tokens", 256), ("budget", 512), ("returns", 2000), ("spoken", 24), ("limit", 4096)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--kind", default="q4_0")
+    parser.add_argument("--rounds", type=int, default=6, help="of conversations together beside one after the other")
+    parser.add_argument("--together", action="store_true", help="that alone")
     parser.add_argument("--host", choices=("native", "chromium"), default="native")
     options = parser.parse_args()
+    if options.together:
+        options.sessions = 0
     given = {name: getattr(options, name) for name in ("sessions", "tokens", "budget", "returns", "limit")}
-    figures: dict[str, object] = {"conversations": f"{options.sessions} of {options.tokens} tokens, LFM2-350M, {options.host}"}
+    figures: dict[str, object] = {
+        "conversations": f"{options.sessions} of {options.tokens} tokens, LFM2-350M {options.kind}, {options.host}"
+    }
     with tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as folder:
         path = Path(folder) / "model.gguf"
-        if options.spoken:
+        if options.spoken or options.together:
             with path.open("wb") as file:
                 lfm2_of_true_shape("350M", options.kind, file.write)
-        several = {"counts": [2, 4, 8]}
+        several = {"counts": [2, 4, 8], "rounds": options.rounds}
         if options.host == "chromium":
             told = {}
             with serving(DIST, Path(folder)) as address:
                 asked = [(measure, {**given, "database": ":memory:"})] if options.sessions else []
-                asked += [(together, {**several, "file": "model.gguf"})] if options.spoken else []
+                asked += [(together, {**several, "file": "model.gguf"})] if path.exists() else []
                 for what, values in asked:
                     with hosts.blank_page(address) as page:
                         told |= json.loads(page.evaluate(hosts.START, [hosts.source(what), json.dumps(values)]))
         else:
             told = asyncio.run(measure({**given, "database": str(Path(folder) / "memory.db")})) if options.sessions else {}
-            if options.spoken:
+            if path.exists():
                 told |= asyncio.run(together({**several, "file": str(path)}))
+            if options.spoken and not options.together:
                 told |= asyncio.run(speaking(path, folder, 5, options.spoken))
         figures |= {name: round(value, 3) for name, value in told.items()}
     report("cache", figures)

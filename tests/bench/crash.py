@@ -6,6 +6,7 @@ In Chromium renderers are killed on the page of the store alone; natively it is 
 """
 
 import argparse
+import asyncio
 import random
 import signal
 import sqlite3
@@ -17,6 +18,11 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from pyruvllm.embed.space import Space
+from pyruvllm.memory.audit.chain import Verdict
+from pyruvllm.memory.unified import UnifiedMemory
+from pyruvllm.memory.witness import WitnessLog
+from pyruvllm.storage import open_driver
 from tests.bench.report import report
 from tests.e2e.browser import FLAGS, ROOT, chromium
 from tests.e2e.killing import survive
@@ -50,6 +56,18 @@ asyncio.run(main())
 """
 
 
+class Embedder:
+    space = Space("bench", "1")
+
+
+async def verified(name: str) -> Verdict:
+    memory = await UnifiedMemory.open(await open_driver(name), Embedder())
+    try:
+        return await WitnessLog(memory).verify()
+    finally:
+        await memory.close()
+
+
 def native(kills: int) -> int:
     """How many entries were acknowledged in all."""
     acknowledged: set[str] = set()
@@ -69,6 +87,8 @@ def native(kills: int) -> int:
             database.close()
             lost = acknowledged - there
             assert not lost and verdict == "ok", f"after kill {turn + 1}: {len(lost)} entries are lost, the file is {verdict}"
+        chain = asyncio.run(verified(name))
+        assert chain.ok and chain.entries == len(there), chain
     return len(acknowledged)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pyruvllm.cache import EXACT, KvCache, Pool, SessionCaches, Setting
+from pyruvllm.cache.region import rounded
 from pyruvllm.errors import ConfigError, NotFoundError, PersistError
 from pyruvllm.memory.policy import PolicyEntry, PolicyStore
 from pyruvllm.memory.session import SessionIndex
@@ -55,7 +56,11 @@ class SessionCacheContract:
         assert (caches.tier("a"), caches.find("a"), caches.cache.store.pages, caches.cache.pool.used) == ("cold", None, 0, 0)
         reference = caches.sessions.get("a").kv_cache_ref
         assert (reference.tier, reference.cached_tokens, reference.quantization.store_precision) == ("cold", 150, setting.old)
-        assert caches.report() == {"hits": caches.hits, "saved": {"sessions": 1, "bytes": resumed_bytes}, "live": []}
+        report = caches.report()
+        assert (report["hits"], report["live"], report["saved"]) == (caches.hits, [], {"sessions": 1, "bytes": resumed_bytes})
+        (saved,) = report["cold"]
+        assert saved == {"session": "a", "bytes": resumed_bytes, "tokens": 150, "saved_at": caches.clock.now_ms(), "fits": True}
+        assert (report["cold_sessions"], report["cold_bytes"], report["pages"]["pages"]) == (1, resumed_bytes, 0)
         again = caches.open("a")
         (told,) = caches.report()["live"]
         assert (told["session"], told["tier"], told["tokens"], told["old"]) == ("a", "hot", 150, setting.old)
@@ -196,6 +201,51 @@ class SessionCacheContract:
         caches.cache.pool.resize(int(caches.cache.pool.used / 0.85))  # rather full
         assert caches.reconsider() >= 1 and caches.find("dear").setting.old == "q8"
         check(caches.cache, caches.find("dear"), NEAR["q8"])
+
+    async def test_it_is_told_where_each_is_and_what_it_takes(self, kernels, open_memory):
+        caches = caches_over(kernels, await open_memory())
+        feed(caches.cache, caches.open("a").sequence, tokens(150))
+        feed(caches.cache, caches.open("b").sequence, tokens(20, 1))
+        caches.fork("a", "c")
+        first, second, third = (caches.find(id) for id in "cba")
+        report = caches.report()
+        assert [each["session"] for each in report["live"]] == ["c", "b", "a"]
+        for told, sequence in zip(report["live"], (first, second, third), strict=True):
+            assert told["tokens"] == told["exact_tokens"] + told["old_tokens"] == len(sequence)
+            assert (told["exact_pages"], told["old_pages"]) == (len(sequence.tail), len(sequence.old))
+            assert told["bytes"] == told["exact_bytes"] + told["old_bytes"] + told["state_bytes"] == sequence.nbytes
+        assert report["live"][2]["old_tokens"] == 64 and report["live"][2]["old_layers"] == report["live"][2]["layers"] == len(
+            FORM.attention
+        )
+        pages, held = report["pages"], {page.start: page for each in (first, second, third) for page in (*each.old, *each.tail)}
+        assert pages["pages"] == len(held) < sum(each["exact_pages"] + each["old_pages"] for each in report["live"])
+        plain = caches.cache.plain
+        assert pages["exact"] == sum(rounded(page.layout.size) for page in held.values() if page.layout == plain)
+        assert pages["old"] == sum(rounded(page.layout.size) for page in held.values() if page.layout != plain) > 0
+        assert pages["shared"] == sum(rounded(page.layout.size) for page in held.values() if page.refs > 1) > 0
+        for id in "abc":
+            caches.freeze(id)
+        report = caches.report()
+        assert report["pages"]["exact"] == report["pages"]["old"] == 0 and report["cold_sessions"] == 3
+        caches.cache.identity = b"another model"
+        assert not any(each["fits"] for each in caches.report()["cold"])
+
+    async def test_reconsidered_in_slices_it_is_not_converted_to_and_fro(self, kernels, open_memory):
+        memory = await open_memory()
+        caches = caches_over(kernels, memory)
+        caches.policies = PolicyStore(memory)
+        for number in range(4):
+            feed(caches.cache, caches.open(f"s{number}", priority=1.0).sequence, tokens(400, number))
+        exact = {"precision": "q4_0", "quality_weight": 1.0, "layer_range": [0, 16]}
+        caches.policies.put(PolicyEntry("quantization", exact, "instant_loop"))
+        pool = caches.cache.pool
+        grown = len(caches.find("s0").old) * (caches.cache.plain.size - caches.find("s0").layout.size)
+        pool.resize(int((pool.used + 1.5 * grown) / 0.5))  # room below half of it for one of them in float16
+        assert caches.reconsider() == 1 and pool.used / pool.budget < 0.5
+        assert caches.reconsider() == 0 and [caches.find(f"s{number}").setting.old for number in range(4)].count("f16") == 1
+        pool.resize(4 << 20)
+        done = [caches.reconsider(0.0) for _ in range(4)]
+        assert sum(done) == 3 and done[0] >= 1 and {caches.find(f"s{number}").setting.old for number in range(4)} == {"f16"}
 
     async def test_without_a_database_what_is_evicted_is_gone(self, kernels):
         cache = KvCache(FORM, Pool(60_000, kernels.empty), kernels, Setting(tail=32))

@@ -1,14 +1,18 @@
 """Answers that a loaded model writes: what it is told, what becomes of its marks, how it is stopped, and what stands in for it."""
 
 import asyncio
+import json
 
 import pytest
 
+from pyruvllm.cache.region import UNIT
 from pyruvllm.config import Config, GenerationConfig
-from pyruvllm.errors import ConfigError, GgufError, NotFoundError
+from pyruvllm.errors import ConfigError, GgufError, NotFoundError, PoolFullError
 from pyruvllm.host import current
+from pyruvllm.memory.policy import PolicyEntry
 from pyruvllm.memory.unified import UnifiedMemory
 from pyruvllm.memory_chat import MemoryChat
+from pyruvllm.routing.router import NUMBER
 from pyruvllm.runtime import RuvLLM
 from pyruvllm.storage import open_driver
 from tests.contracts.stores import WordEmbedder
@@ -92,6 +96,79 @@ class GeneratedContract:
         held = llm.pool.pool.report()["kinds"]
         assert held["index"] == sum(collection.index.nbytes for collection in llm.memory.collections())
         assert llm.pool.pool.used <= llm.pool.pool.budget
+
+    async def test_what_is_in_use_is_told_with_a_model_and_without(self, open_llm, as_file):
+        llm = await self.ready(open_llm)
+        before = llm.in_use()
+        assert (before["pool"], before["caches"], before["model"]) == (None, None, None)
+        assert 0 < before["kinds"]["index"] <= before["used"] == sum(before["kinds"].values()) and before["budget"] > 0
+        await llm.models.load(as_file(scripted_model(SCRIPT)))
+        await llm.ask(QUESTION, session="s")
+        told = llm.in_use()
+        assert told["pool"] == llm.pool.pool.report() and told["caches"] == llm.models.model.caches.report()
+        assert told["used"] == sum(told["kinds"].values()) <= told["budget"] == llm.pool.pool.budget
+        assert [each["session"] for each in told["caches"]["live"]] == ["s"] and told["model"]["context"] == llm.models.loaded.context
+        json.dumps(told)
+        await llm.models.unload()
+        assert llm.pool is None and llm.in_use()["caches"] is None
+
+    async def test_the_weights_of_the_router_draw_on_the_pool(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        assert llm.in_use()["kinds"]["router"] == 0, "the stated default has none"
+        weights = {"cell_weights": {"w": [[0.5, 1.0], [2.0, 3.0]], "b": [0.0]}, "head_biases": {"model": [0.1, 0.2]}}
+        fallback = dict(llm.policies.latest("router").parameters["fallback"])
+        llm.policies.put(PolicyEntry("router", {"fallback": fallback, **weights}, "background_loop"))
+        before = llm.pool.pool.used
+        await llm.flush()
+        assert llm.pool.pool.report()["kinds"]["router"] == 7 * NUMBER == llm.pool.pool.used - before
+
+    async def test_the_budget_follows_the_pressure_and_conversations_what_it_leaves(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        for id in ("first", "second"):
+            await llm.ask(QUESTION, session=id)
+        caches, pool, whole = llm.models.model.caches, llm.pool.pool, llm.pool.pool.budget
+        assert llm.under_pressure("serious") == pool.budget < whole
+        assert llm.pool.follower.least <= llm.under_pressure("critical") == pool.budget <= whole // 2
+        assert pool.used <= pool.budget and llm.in_use()["pressure"] == "critical"
+        assert whole - pool.charged - UNIT <= llm.under_pressure("nominal") == pool.budget <= whole
+        with pytest.raises(ConfigError, match="'grave'"):
+            llm.under_pressure("grave")
+
+        assert {caches.find(id).setting.old for id in ("first", "second")} == {"q8"}
+        exact = dict(llm.policies.latest("quantization").parameters) | {"precision": "fp16"}
+        llm.policies.put(PolicyEntry("quantization", exact, "instant_loop"))
+        for _ in range(2):  # one is converted at least each time, and on a slow machine no more
+            await llm.flush()
+        assert {caches.find(id).setting.old for id in ("first", "second")} == {"f16"}, "the policy changed, and they were kept by it"
+        assert llm.models.model.caches is caches and caches.hits["gone"] == 2
+
+    async def test_what_has_answered_is_pinned_no_more(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        await llm.ask(QUESTION, session="s")
+        pool, holding, whole = llm.pool.pool, llm.models.model.caches.find("s").holding, llm.pool.pool.budget
+        assert not pool.pinned(holding) and holding.bytes
+        pool.resize(pool.used - 10_000)
+        assert llm.models.model.caches.tier("s") == "cold" and pool.evictions[-1].saved and pool.evictions[-1].reason == "budget"
+        pool.resize(whole)
+        await llm.ask(QUESTION, session="s")
+        assert llm.models.model.caches.hits["cold"] == 1
+
+    async def test_memory_that_ends_in_an_answer_makes_the_pool_small(self, open_llm, as_file, monkeypatch):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        whole = llm.pool.pool.budget
+        for error, pressure in ((PoolFullError("it is full"), "nominal"), (MemoryError("it ended"), "critical")):
+
+            def ended(*_, error=error, **__):
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(type(llm.models.model.runner), "read", ended)
+                answer = await llm.ask(QUESTION, session="s")
+            assert answer.kind == "extractive" and f"could not answer ({error})" in answer.notes[0]
+            await llm.flush()
+            assert llm.in_use()["pressure"] == pressure
+        assert llm.pool.pool.budget < whole
+        assert (await llm.ask(QUESTION, session="s")).kind == "generated"
 
     async def test_what_was_said_before_is_told_without_its_marks(self, open_llm, as_file):
         llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))

@@ -8,11 +8,17 @@ import json
 import numpy as np
 import pytest
 
+from pyruvllm.config import Config
 from pyruvllm.errors import ConfigError, ModelError
+from pyruvllm.memory.unified import UnifiedMemory
 from pyruvllm.models.hub import metadata_of
 from pyruvllm.models.onnx_lm import OnnxRunner, open_onnx
 from pyruvllm.models.sampling import Sampling
+from pyruvllm.models.shelf import ModelShelf
+from pyruvllm.runtime import RuvLLM
+from pyruvllm.storage import open_driver
 from tests.contracts.speaker import PROMPT, runner_of
+from tests.contracts.stores import WordEmbedder
 
 GRAPHS = ("model", "bare", "half")  # files of the folder
 
@@ -81,6 +87,24 @@ class OnnxLanguageModelContract:
         with pytest.raises(ConfigError, match="does not fit"):
             model.generate("x" * 400)
         await model.release()
+
+    async def test_it_answers_from_a_memory_until_it_is_unloaded(self, host):
+        async with RuvLLM(await UnifiedMemory.open(await open_driver(":memory:"), WordEmbedder(), Config())) as llm:
+            llm.models = ModelShelf(lambda: None, host, llm.config.clock)
+            await llm.remember("The lease ends on 31 January 2029.", title="Lease")
+            loaded = await llm.models.load_onnx("tiny")
+            told = llm.in_use()
+            assert (told["model"]["id"], told["pool"], told["caches"]) == (loaded.id, None, None), "it keeps its conversation itself"
+            assert (loaded.id, loaded.architecture, llm.models.loaded) == ("tiny", "lfm2", loaded) and loaded.nbytes > 10_000
+            first, second = [await llm.ask("When does the lease end?", session=name) for name in "ab"]
+            assert first.kind == second.kind == "generated", first.notes
+            assert first.generated.completion_tokens > 0
+            assert llm.models.loaded.last == second.generated
+            with pytest.raises(ModelError):
+                await llm.models.load_onnx("missing")
+            assert llm.models.loaded.id == "tiny"
+            await llm.models.unload()
+            assert llm.models.loaded is None and (await llm.ask("When does the lease end?")).kind == "extractive"
 
     async def test_what_is_no_such_model_is_refused(self, host):
         with pytest.raises(ModelError):

@@ -136,7 +136,7 @@ def onnx_of(file: bytes, *, positions: bool = True, keep: bool = True, half: boo
     return model.SerializeToString()
 
 
-def repository(tokens: int = 257, context: int = 512) -> dict[str, bytes]:
+def repository(tokens: int = 257, context: int = 1024) -> dict[str, bytes]:
     """What a Hub repository has beside the graph: the bytes as a vocabulary, and the token that ends a turn."""
     vocabulary = {character: id for id, character in enumerate(ALPHABET)}
     split = {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Isolated", "invert": False}

@@ -16,7 +16,7 @@ LAYERS = (
     ("memory", "embed"),
     ("routing", "models", "cache"),
     ("learning", "federation"),
-    ("answering", "locking"),
+    ("answering", "locking", "pooling"),
     ("runtime",),
     ("chat", "adapters", "notebook", "cli", "__init__", "__main__"),
     ("memory_chat",),

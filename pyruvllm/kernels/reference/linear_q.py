@@ -18,6 +18,7 @@ from . import blocks as gguf
 
 WIDENED = 4096  # rows that are numbers at once, a multiple of 4
 
+
 def rounded(x: np.ndarray) -> np.ndarray:
     """float32 (batch, cols) to float64: per block of 32 columns d * q,
     with d = max |x| / 127 and q = x (127 / max |x|) to nearest, ties to even.

@@ -225,4 +225,3 @@ def _planes(vectors: Sequence[bytes]) -> bytes:
 def _joined(planes: bytes, count: int) -> list[bytes]:
     whole = np.frombuffer(planes, np.uint8).reshape(2, -1).T.tobytes()
     return [whole[place * HALF : (place + 1) * HALF] for place in range(count)]
-

@@ -232,9 +232,7 @@ class Audited:
 
     # Archives
 
-    async def archive(
-        self, target: Path | Callable[[bytes], Any], *, progress: Progress | None = None, **criteria: Any
-    ) -> Archive:
+    async def archive(self, target: Path | Callable[[bytes], Any], *, progress: Progress | None = None, **criteria: Any) -> Archive:
         """Writes the entries that meet the criteria into a compressed, sealed file: to a path, or to a function that takes bytes.
 
         The log keeps them until ``clear``. Their keys are in this memory and durable on return. HostError where nothing can encrypt.

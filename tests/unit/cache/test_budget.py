@@ -3,6 +3,7 @@ import pytest
 from pyruvllm import host
 from pyruvllm.cache import Pool
 from pyruvllm.cache.budget import LEAST, Follower, allowed
+from pyruvllm.errors import ConfigError
 from pyruvllm.host.files import Device
 
 GB, MB = 1 << 30, 1 << 20
@@ -41,13 +42,20 @@ def test_a_pool_gives_way_and_comes_back():
     gone = []
     holding = pool.hold("kv", "a", release=lambda: (gone.append(pool.used), pool.give(0)))
     pool.take(holding, 128 * MB)
-    device.held = 960 * MB  # grew, but 128 of it is the pool's own
+    device.held = 1088 * MB  # grew, but 256 of it is the pool's region
     assert follower.look() == 192 * MB and not gone
     assert follower.look("serious") == 96 * MB and gone
     stays = pool.hold("adapter", "b")
     pool.charge(stays, 90 * MB)
+    device.held += 90 * MB  # the same
     assert follower.look("critical") == 96 * MB  # less cannot be had
     assert follower.look() == 192 * MB
+    assert Follower(pool, device, least=150 * MB).look("critical") == 150 * MB
+
+
+def test_a_pressure_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match="'grave'; one of nominal, fair, serious, critical"):
+        allowed(MB, None, None, "grave")
 
 
 def test_this_host_tells_what_it_has():

@@ -188,6 +188,43 @@ def test_shrinking_comes_before_losing(pool):
     assert order == ["shrunk"] and pool.evictions[-1].bytes == 400_000
 
 
+def test_it_tells_what_went_why_and_whether_it_was_saved(pool):
+    small = []
+    halved = pool.hold("kv", "halved", shrink=lambda: not small and (small.append(pool.give(first)), True)[1], release=lambda: None)
+    first = pool.take(halved, 64_000)
+    pool.clock.ms = 10
+    saved, lost = Owner(pool, "saved"), pool.hold("adapter", "lost", release=lambda: pool.give(last))
+    for _ in range(7):
+        saved.take(100_000)
+    pool.clock.ms = 20
+    last = pool.take(lost, 100_000)
+    pool.clock.ms = 30
+    pool.take(pool.hold("kv", "new"), 150_000)
+    told = [(each["kind"], each["name"], each["step"], each["reason"], each["saved"]) for each in pool.report()["evictions"]]
+    assert told == [("kv", "halved", "shrunk", "room", False), ("kv", "saved", "evicted", "room", True)]
+    assert pool.evictions[0].bytes == rounded(64_000) and pool.evictions[1].bytes == 7 * rounded(100_000)
+    assert [each.at for each in pool.evictions] == [1_700_000_000_030] * 2
+    pool.resize(260_000)
+    assert (pool.evictions[-1].name, pool.evictions[-1].reason, pool.evictions[-1].saved) == ("lost", "budget", False)
+    report = pool.report()
+    assert (report["budget"], report["high"], report["low"], report["counts"]["evicted"]) == (260_000, 234_000, 208_000, 2)
+
+
+def test_what_goes_between_two_pieces_of_work_and_for_want_of_one_piece_is_told_apart():
+    pool = Pool(1_024_000, clock=Ticking())
+    pool.trimmed = True
+    owners = [Owner(pool, f"{number}") for number in range(10)]
+    for number, owner in enumerate(owners):
+        pool.clock.ms = number
+        owner.take(100_000)
+    pool.trim()
+    assert {eviction.reason for eviction in pool.evictions} == {"watermark"}
+    for owner in owners[3::3]:
+        owner.release()
+    pool.take(pool.hold("kv", "large"), 2 * rounded(100_000) + 256 * 400)
+    assert pool.evictions[-1].reason == "pieces" and pool.report()["fragmentation"] >= 0
+
+
 def test_the_unknown_is_refused(pool):
     for wrong in ({"kind": "video"}, {"priority": 2}):
         with pytest.raises(ConfigError):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -55,6 +55,31 @@ class Blocks(RuleBasedStateMachine):
 
 TestBlocks = Blocks.TestCase
 TestBlocks.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+
+def test_a_map_says_how_full_each_part_of_what_was_touched_is():
+    region = Region(1000 * UNIT)
+    assert region.occupancy(4) == []
+    starts = [region.take(10 * UNIT) for _ in range(8)]
+    assert region.occupancy(4) == [1.0] * 4 and region.touched == 80 * UNIT
+    for start in (starts[1], starts[4], starts[5], starts[7]):
+        region.give(start, 10 * UNIT)
+    assert region.occupancy(8) == [1, 0, 1, 1, 0, 0, 1, 0]
+    assert region.occupancy(4) == [0.5, 1, 0, 0.5] and region.occupancy(1) == [0.5]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 40 * UNIT), st.booleans()), min_size=1, max_size=60), st.integers(1, 130))
+def test_the_parts_of_a_map_add_up_to_what_is_used(steps, cells):
+    region, blocks = Region(300 * UNIT), []
+    for size, back in steps:
+        start = region.take(size)
+        if start is not None:
+            blocks.append((start, size))
+        if back and blocks:
+            region.give(*blocks.pop(len(blocks) // 2))
+    found = region.occupancy(cells)
+    assert sum(found) / cells * region.touched == pytest.approx(region.used, abs=0.0005 * region.touched + 1)
 
 
 def test_classes_take_at_most_a_thirty_second_more():

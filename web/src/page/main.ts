@@ -10,6 +10,7 @@ import { plural } from "./format";
 import { drawIcons, icon } from "./icons";
 import { Intake } from "./intake";
 import { KernelsView } from "./kernels";
+import { MemoryView } from "./memory/view";
 import { ModelJobs } from "./modeljobs";
 import { ModelsView } from "./models";
 import { Notebook } from "./notebook";
@@ -38,6 +39,7 @@ const protection = new ProtectionView(notebook);
 const storage = new StorageView(notebook, protection.root);
 const log = new WitnessView(notebook);
 const kernels = new KernelsView(notebook);
+const memory = new MemoryView(notebook);
 const jobs = new ModelJobs(notebook);
 const models = new ModelsView(notebook, jobs);
 const welcome = new Welcome(notebook, {
@@ -131,7 +133,7 @@ function title(text: string): void {
 const NEW = "New conversation";
 
 /** The views beside the conversation, by their address. */
-const PAGES = { log: { name: "Witness log", view: log }, storage: { name: "Storage", view: storage }, models: { name: "Language model", view: models }, kernels: { name: "Kernels", view: kernels } };
+const PAGES = { log: { name: "Witness log", view: log }, storage: { name: "Storage", view: storage }, models: { name: "Language model", view: models }, memory: { name: "Memory in use", view: memory }, kernels: { name: "Kernels", view: kernels } };
 type Page = keyof typeof PAGES;
 
 const isPage = (where: string): where is Page => Object.hasOwn(PAGES, where);
@@ -268,6 +270,7 @@ listenForShortcuts({
   log: () => (location.hash = "#/log"),
   storage: () => (location.hash = "#/storage"),
   models: () => (location.hash = "#/models"),
+  memory: () => (location.hash = "#/memory"),
   kernels: () => (location.hash = "#/kernels"),
   theme: changeTheme,
 });

@@ -74,7 +74,8 @@ export class ModelsView {
       card("In use", element("p", { class: "kept" }, icon("check"), loaded.name),
         element("p", { class: "quiet" }, "It answers from what is found in your notes, on this device."),
         element("button", { type: "button", class: "button plain", onclick: () => void this.unload(loaded) }, "Unload")),
-      card("Measured here", figures(measured(loaded)), element("p", { class: "quiet" }, loaded.last ? "The speeds are those of the last answer." : "Speeds appear here after its first answer.")));
+      card("Measured here", figures(measured(loaded)), element("p", { class: "quiet" }, loaded.last ? "The speeds are those of the last answer." : "Speeds appear here after its first answer."),
+        element("a", { href: "#/memory" }, "What holds how much")));
   }
 
   private drawJob(): void {

@@ -19,10 +19,11 @@ export type Phase =
 
 /**
  * "phase": starting, ready, locked, failed. "access": may write or not. "library", "sessions": what is held. "quota": the disk is full.
- * "model": another one answers.
+ * "model": another one answers. "activity": something was done, or goes on, that takes memory or gives it back.
  */
-export type Change = "phase" | "access" | "library" | "sessions" | "quota" | "model";
+export type Change = "phase" | "access" | "library" | "sessions" | "quota" | "model" | "activity";
 
+const ACTIVE: Method[] = ["ask", "remember", "remember_samples", "forget", "model_load", "model_unload", "make_room", "import"];
 const DATABASE = "notebook";
 const QUESTIONS_KEY = "pyruvllm.questions";
 const LOCKED_KEY = "pyruvllm.locked"; // in this tab somebody locked it: this device's key does not open it unasked
@@ -153,8 +154,10 @@ export class Notebook {
   /** One call to the worker. A full disk is noticed here, whatever was called, with `retry` as what to do again. */
   async call<Name extends Method>(method: Name, params: Methods[Name]["params"], options: CallOptions & { retry?: () => void } = {}): Promise<Methods[Name]["result"]> {
     if (!this.engine) throw new CallError("WorkerLost", "the memory is not running");
+    const active = ACTIVE.includes(method);
+    const told = active ? { ...options, event: (event: ProtocolEvent) => (options.event?.(event), this.emit("activity")) } : options;
     try {
-      return await this.engine.call(method, params, options);
+      return await this.engine.call(method, params, told);
     } catch (error) {
       const failure = error as CallError;
       if (failure.kind === "QuotaError") {
@@ -163,6 +166,8 @@ export class Notebook {
       if (failure.kind === "LockedError" && this.ready) void this.start(); // another tab changed what opens it
       if (failure.kind === "ReadOnlyError" || failure.kind === "FencedError") this.lose(failure.message);
       throw failure;
+    } finally {
+      if (active) this.emit("activity");
     }
   }
 

@@ -316,6 +316,87 @@ export interface Models {
   catalog: CatalogEntry[];
 }
 
+export type Kind = "kv" | "adapter" | "router" | "index" | "embedding";
+
+/** One that happened. `saved`: it can come back as it was. */
+export interface Eviction {
+  kind: Kind;
+  name: string;
+  step: "shrunk" | "evicted";
+  bytes: number;
+  at: number;
+  reason: "room" | "pieces" | "watermark" | "budget";
+  saved: boolean;
+}
+
+/** The pool, in bytes; `high`, `low`: the watermarks. `map`: how full equal parts of the first `touched` bytes of its region are, 0 to 1. */
+export interface PoolReport {
+  high: number;
+  low: number;
+  peak: number;
+  wasted: number;
+  fragmentation: number;
+  largest_hole: number;
+  region: number;
+  touched: number;
+  map: number[];
+  counts: { shrunk: number; evicted: number; refused: number };
+  evictions: Eviction[];
+}
+
+/** What a model has in memory of a conversation. Pages that others share count with each. `old`: kind of the older tokens. */
+export interface LiveCache {
+  session: string;
+  tier: "hot" | "warm";
+  tokens: number;
+  exact_tokens: number;
+  exact_bytes: number;
+  exact_pages: number;
+  old: string;
+  old_tokens: number;
+  old_bytes: number;
+  old_pages: number;
+  old_layers: number;
+  layers: number;
+  state_bytes: number;
+  bytes: number;
+}
+
+/** What is saved of one. `fits`: it was saved for the model that is loaded. */
+export interface ColdCache {
+  session: string;
+  bytes: number;
+  tokens: number;
+  saved_at: number;
+  fits: boolean;
+}
+
+/** `hits`: where they were when they went on. `pages`: bytes in the pool, each page once. */
+export interface CachesReport {
+  hits: { hot: number; warm: number; cold: number; gone: number };
+  pages: { pages: number; exact: number; old: number; shared: number; idle: number };
+  page_tokens: number;
+  live: LiveCache[];
+  cold: ColdCache[];
+  cold_sessions: number;
+  cold_bytes: number;
+}
+
+/** Working memory. Without a model `pool` and `caches` are not there, and `budget` is what conversations could have at most. */
+export interface InUse {
+  pressure: "nominal" | "fair" | "serious" | "critical";
+  device?: number | null;
+  heap?: number | null;
+  limit?: number | null;
+  budget: number;
+  used: number;
+  kinds: Partial<Record<Kind, number>>;
+  pool?: PoolReport | null;
+  caches?: CachesReport | null;
+  model?: { id: string; name: string; context: number } | null;
+  answering: string[];
+}
+
 /** How answers are written; what is missing is left to the router. */
 export interface Settings {
   use_model: boolean;
@@ -392,6 +473,7 @@ export interface Methods extends WitnessMethods {
   stats: { params: Nothing; result: Stats };
   storage: { params: Nothing; result: { report: StorageReport } };
   make_room: { params: Nothing; result: { room: { embeddings: number; packs: number; before: number; after: number } } };
+  in_use: { params: Nothing; result: InUse };
   kernels: { params: Nothing; result: { kernels: Kernels | null } };
   export: { params: { passphrase?: string }; result: { name: string; bytes: ArrayBuffer } };
   import: { params: { bytes: ArrayBuffer; passphrase?: string }; result: { counts: Record<string, number> } };

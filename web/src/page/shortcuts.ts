@@ -11,6 +11,7 @@ export interface ShortcutActions {
   log(): void;
   storage(): void;
   models(): void;
+  memory(): void;
   kernels(): void;
   theme(): void;
 }
@@ -22,6 +23,7 @@ const LIST: [string, string, keyof ShortcutActions | null][] = [
   ["l", "Witness log", "log"],
   ["s", "Storage", "storage"],
   ["m", "Language model", "models"],
+  ["u", "Memory in use", "memory"],
   ["k", "Kernels", "kernels"],
   ["t", "Change theme", "theme"],
   ["?", "This list", null],

@@ -4,6 +4,7 @@ import { isOfTheMemory, type Method, type ProtocolEvent, type Reply, type Reques
 import audit from "./audit.py";
 import calls from "./calls.py";
 import { countDownloads } from "./downloads";
+import memory from "./memory.py";
 import models from "./models.py";
 import service from "./service.py";
 
@@ -96,6 +97,7 @@ async function boot(progress: (stage: Stage, label: string, done: number, total:
     if (missing.length) throw failure("PackageError", `${missing.join(" and ")} could not be loaded. ${problems.join(" ")}`);
     python.runPython(service, { filename: "service.py" });
     python.runPython(audit, { filename: "audit.py" });
+    python.runPython(memory, { filename: "memory.py" });
     python.runPython(models, { filename: "models.py" });
     python.runPython(calls, { filename: "calls.py" });
     return { launch: python.globals.get("launch"), cancel: python.globals.get("cancel") };
