@@ -9,7 +9,7 @@ from pathlib import Path
 
 from steps import BUILD, ROOT, WEB, Failure, say
 
-PACKAGES = ("torch==2.14.1", "transformers==5.24.0", "tokenizers==0.22.2", "numpy")
+PACKAGES = ("torch==2.13.0", "transformers==5.24.0", "tokenizers==0.23.3", "numpy")
 SOURCES = WEB / "build" / "smallmodel"
 GOAL = ROOT / "pyruvllm" / "models" / "builtin"
 QUESTIONS = ROOT / "tests" / "generators" / "held_out_questions.json"
