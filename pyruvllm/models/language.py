@@ -94,7 +94,8 @@ class LanguageModel(Dialogue):
         return Scheduler(self.runner, self.tokenizer, self.caches, together=together, clock=self.clock)
 
     def forget(self) -> None:
-        """Lets go of all that it has of conversations."""
+        """Lets go of all that it has of conversations. What it is saying ends."""
+        self.turns.end()
         self._own_again()
         self.caches.clear()
 
