@@ -329,8 +329,8 @@ def generate(
     keeps nothing. constraint: what the text has to be (models/constrain/). guesser: of what comes next (models/speculative.py); the text
     is the same without. overflow: "error" refuses a prompt without room and ends with "context" where the room does;
     "truncate" leaves out the middle of such a prompt; "shift" also goes on where the room ends, with the first tokens and the newest half
-    of the others (models/overflow.py). dropped: tokens that were left out before. turns: of all that speak with the model. place: brings the
-    model to where it knows the most of some tokens, all but the last at most, and says how many. start: how many it has read when this
+    of the others (models/overflow.py). dropped: tokens that were left out before. turns: of all that speak with the model. place: brings
+    the model to where it knows the most of some tokens, all but the last at most, and says how many. start: how many it has read when this
     begins, of those before; None: as many as now. Raises ConfigError for a prompt that is empty or leaves
     no room, and for what cannot be.
     """

@@ -82,7 +82,7 @@ class LanguageModel(Dialogue):
             cache, caching = own_cache(self.shape, kernels, room), Caching()
         else:
             cache = KvCache(form_of(self.shape), caching.pool_for(kernels, self.clock), kernels, caching.setting)
-        cache.identity = _identity(parts)
+        cache.identity = _identity(self.shape, parts)
         self.runner = Runner(self.shape, parts, kernels, room, cache=cache)
         self.caches = SessionCaches(cache, caching.driver, caching.sessions, caching.policies, clock=self.clock, limit=caching.limit)
         self._own = self.runner.sequence
@@ -157,9 +157,12 @@ async def open_model(
     return LanguageModel(np.memmap(path, np.uint8, "r"), kernels, context=context, clock=clock, progress=progress, caching=caching)
 
 
-def _identity(parts: Parts) -> bytes:
-    """Of the model: what its matrices are called, and how each begins."""
-    digest = hashlib.blake2b(digest_size=16)
+def _identity(shape: Shape, parts: Parts) -> bytes:
+    """Of the model: its shape, norms, biases and rotation whole, what its matrices are called, and how each begins."""
+    digest = hashlib.blake2b(repr(shape).encode(), digest_size=16)
+    for name, vector in {**parts.vectors, "frequencies": parts.frequencies}.items():
+        digest.update(f"{name} {vector.shape} ".encode())
+        digest.update(np.ascontiguousarray(vector).tobytes())
     for name, weights in parts.matrices.items():
         digest.update(f"{name} {weights.kind} {weights.shape} ".encode())
         digest.update(weights.w.reshape(-1)[:1024].tobytes())
