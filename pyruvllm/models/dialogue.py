@@ -91,7 +91,8 @@ class Dialogue:
         **options: Any,
     ) -> Generation:
         """What the assistant says next in a conversation, written as the model's template has it; options: as of ``generate``. Control
-        tokens in what was said are text.
+        tokens in what was said are text. tools: told to the model where its template has a place for them, else refused; what it writes to
+        call one is text.
 
         Raises ConfigError too for a model without a template, HostError without the package jinja2.
         """
@@ -132,7 +133,7 @@ class Dialogue:
 
     @cached_property
     def template(self) -> ChatTemplate | None:
-        return of_metadata(self.metadata, self.tokenizer.vocabulary.tokens)
+        return of_metadata(self.metadata, self.tokenizer.vocabulary.tokens, self.clock)
 
     def drafting(self) -> Speaker | None:
         """The model at work on a text of its own, to guess for another; None where that cannot be."""
