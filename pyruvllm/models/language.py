@@ -103,7 +103,7 @@ class LanguageModel(Dialogue):
         """Between two answers: what the last one needed may be evicted, and conversations are kept as the policy and the room say by now,
         as many of them as a slice of work takes.
         """
-        if not self.runner.busy:
+        if not self.runner.busy and self.turns.free:
             self.runner.cache.pool.unpin(self.runner.sequence.holding)
             self.caches.reconsider(SLICE_MS)
 
