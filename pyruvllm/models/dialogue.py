@@ -70,8 +70,10 @@ class Dialogue:
         if speculate and (draft := self.draft) is not self._helper:
             self._help(draft)
         constraint = schema if isinstance(schema, Constraint) or schema is None else self.constraint(schema)
-        free = self.turns.free
-        known = self._place(ids, session, adapter) if free else 0
+        free, known = self.turns.free, 0
+        if free:
+            self.turns.last = None  # whatever comes of it, nobody's place is kept
+            known = self._place(ids, session, adapter)
         made = generate(
             runner, self.tokenizer, ids[known:], sampling, before=ids[:known], max_tokens=max_tokens, stop=stop, logprobs=logprobs,
             constraint=constraint, guesser=self._guesser if speculate else None, overflow=overflow, dropped=whole - len(ids),

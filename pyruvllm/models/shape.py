@@ -98,7 +98,7 @@ class _Keys:
     def stretch(self) -> float:
         """By how much positions are stretched; 1 where nothing is said of it."""
         kind = self._metadata.get(self._prefix + "rope.scaling.type", "linear")
-        if kind not in ("none", "linear"):
+        if not isinstance(kind, str) or kind not in ("none", "linear"):
             raise GgufError(f"{self._prefix}rope.scaling.type is {kind!r}; none and linear are done, and the tensor rope_freqs.weight")
         attention = self.number("rope.scaling.attn_factor", 1.0)
         if attention != 1:
@@ -107,7 +107,8 @@ class _Keys:
             return 1.0
         older = self._metadata.get(self._prefix + "rope.scale_linear", 1.0)
         factor = self._metadata.get(self._prefix + "rope.scaling.factor", older)
-        return 1.0 if factor == 0 else self.number("rope.scaling.factor", factor)  # 0: none was meant
+        meant = isinstance(factor, np.ndarray) or factor != 0  # 0: none
+        return self.number("rope.scaling.factor", factor) if meant else 1.0
 
     def each(self, name: str, layers: int, default: int) -> tuple[int, ...]:
         """One number for all layers, or one for each."""

@@ -109,6 +109,8 @@ class DecoderContract:
             ({"change": {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0}}, "rope.scaling.type is 'yarn'"),
             ({"change": {"llama.rope.scaling.type": "longrope"}}, "rope.scaling.type is 'longrope'"),
             ({"change": {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": -1.0}}, "scaling.factor is -1"),
+            ({"change": {"llama.rope.scaling.type": np.ones(2, np.float32)}}, "rope.scaling.type is array"),
+            ({"change": {"llama.rope.scaling.factor": np.zeros(2, np.float32)}}, "rope.scaling.factor is array"),
             ({"change": {"llama.rope.scaling.attn_factor": 1.2}}, "attn_factor is 1.2"),
             ({"add": {"rope_factors_long.weight": np.ones(8, np.float32)}}, "'rope_factors_long.weight'"),
             ({"add": {"rope_freqs.weight": np.zeros(8, np.float32)}}, "not above 0"),

@@ -10,6 +10,7 @@ import pytest
 
 from pyruvllm.cache import Caching, Pool
 from pyruvllm.chat import Chat
+from pyruvllm.errors import ConfigError
 from pyruvllm.models.gguf import GgufWriter, read_head
 from pyruvllm.models.language import LanguageModel
 from pyruvllm.models.sampling import Sampling
@@ -141,3 +142,25 @@ async def test_a_model_does_not_rest_in_the_middle_of_a_text(kernels):
     assert stream.ids == await alone(kernels, PROMPTS[0], 0)
     model.rest()
     assert not pool.pinned(model.runner.sequence.holding)
+
+
+async def test_one_that_was_not_begun_yet_loses_nothing_to_one_that_is_refused(kernels, model):
+    await model.generate(PROMPTS[0], sampling(0), max_tokens=24).text()  # so that most of it is known
+    stream = model.generate(PROMPTS[0], sampling(0), max_tokens=24)
+    with pytest.raises(ConfigError):
+        model.generate(PROMPTS[2], sampling(0), max_tokens=0)
+    await stream.text()
+    assert stream.ids == await alone(kernels, PROMPTS[0], 0)
+
+
+async def test_pieces_are_the_same_where_every_one_waits_for_another(kernels, model):
+    """A model that guesses: what was guessed for one text is not taken for another's."""
+    model.turns.patience, again = 0, "again and again and again and again and "
+    streams = [model.generate(again + prompt, Sampling(temperature=0), max_tokens=60) for prompt in PROMPTS[:2]]
+    first, second = map(aiter, streams)
+    while (await anext(first, None), await anext(second, None)) != (None, None):
+        pass
+    for prompt, stream in zip(PROMPTS, streams, strict=False):
+        expected = LanguageModel(whole(), kernels).generate(again + prompt, Sampling(temperature=0), max_tokens=60)
+        await expected.text()
+        assert stream.ids == expected.ids

@@ -25,7 +25,7 @@ def load(metadata: Mapping[str, Any]) -> Tokenizer:
         pre = _given(metadata, "pre", str) if KEY + "pre" in metadata else "default"
         first = pre in BEGINS if begins is None else bool(begins)
         normal = metadata.get(KEY + "normalizer")
-        if normal not in (None, "nfc"):
+        if normal is not None and not (isinstance(normal, str) and normal == "nfc"):
             raise ModelError(f"{KEY}normalizer is {normal!r}; nfc is done, or none")
         merges = _given(metadata, "merges", list)
         return ByteLevelBPE(vocabulary, merges, pre, whole=pre in WHOLE, begins=first, ends=ends, composed=normal == "nfc")
