@@ -139,13 +139,20 @@ class Completions:
         repetition_penalty: float = 1.0,
         overflow: str = "error",
         speculate: bool = True,
+        **unknown: Any,
     ) -> ChatCompletion | AsyncIterator[ChatCompletionChunk]:
         """The answer, whole or as a stream. n: answers, made one after the other, of seeds that follow each other. response_format:
         {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema", "json_schema": {"schema": ...}}; the answer is valid then
-        even where max_tokens cut it short.
+        even where max_tokens cut it short. tools: told to a model whose template has a place for them, else refused; what the model writes
+        to call one is the answer's text, as it writes it: nothing reads calls out of it.
 
         top_k, min_p, repetition_penalty, overflow and speculate are ours (models/dialogue.py). ConfigError for what cannot be.
         """
+        asked_for = next((name for name, value in unknown.items() if value is not None), None)
+        if asked_for is not None:
+            raise ConfigError(f"{asked_for} is {unknown[asked_for]!r}, which cannot be had over a model on this device")
+        if stop is not None and not isinstance(stop, str | list | tuple):
+            raise ConfigError(f"stop is {stop!r}; a string, or a list of strings, would be right")
         if type(n) is not int or not 1 <= n <= 128:
             raise ConfigError(f"n is {n!r}; 1 to 128 would be right")
         if model not in (None, self._model.name):

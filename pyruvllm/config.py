@@ -115,14 +115,24 @@ class GenerationConfig:
     history: int = 8
 
     def __post_init__(self) -> None:
-        for name, least in (("max_tokens", 1), ("context", 64), ("history", 0)):
+        for name, least in (("max_tokens", 1), ("context", 64), ("history", 0), ("top_k", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ConfigError(f"{name} is {value!r}; an integer of at least {least} would be right")
-        for name, low, high in (("temperature", 0, 100), ("top_p", 0, 1)):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high):
-                raise ConfigError(f"{name} is {value!r}; a number between {low} and {high}, or None, would be right")
+        bounds = {"temperature": (0, 100), "top_p": (0, 1), "min_p": (0, 1), "repetition_penalty": (1e-3, 1e3)}
+        bounds |= {"frequency_penalty": (-10, 10), "presence_penalty": (-10, 10)}
+        for name, (low, high) in bounds.items():
+            value, unset = getattr(self, name), ", or None," if name in ("temperature", "top_p") else ""
+            if value is None and unset:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise ConfigError(f"{name} is {value!r}; a number between {low} and {high}{unset} would be right")
+        if self.top_p == 0:
+            raise ConfigError("top_p is 0, which leaves no token; above 0 to 1, or None, would be right")
+        if self.seed is not None and (type(self.seed) is not int or self.seed < 0):
+            raise ConfigError(f"seed is {self.seed!r}; an integer of 0 or more, or None, would be right")
+        if not isinstance(self.stop, list | tuple) or not all(isinstance(one, str) and one for one in self.stop):
+            raise ConfigError(f"stop is {self.stop!r}; strings that are not empty would be right")
 
 
 @dataclass(frozen=True)

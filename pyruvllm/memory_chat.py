@@ -81,7 +81,7 @@ class MemoryCompletions:
 
         options: temperature, top_p, seed, user and the penalties as OpenAI has them; top_k, min_p, repetition_penalty, session (the
         conversation that the exchange is kept in), k and where (see ``RuvLLM.ask``) are ours. Without a loaded model the answer is quoted,
-        and ``model`` says so. ConfigError for what cannot be.
+        and ``model`` says so. What is not given is as the memory's settings have it. ConfigError for what cannot be.
         """
         unknown = sorted(set(options) - set(OPTIONS))
         if unknown:
@@ -92,10 +92,11 @@ class MemoryCompletions:
         if model not in (None, there):
             raise ConfigError(f"model is {model!r}; {there!r} answers")
         instructions, history, question = _conversation(messages)
-        most = max_completion_tokens or max_tokens or self._llm.config.generation.max_tokens
+        default = self._llm.config.generation
+        most = next(each for each in (max_completion_tokens, max_tokens, default.max_tokens) if each is not None)
         asked = {name: value for name, value in options.items() if value is not None}
-        stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-        generation = replace(self._llm.config.generation, max_tokens=most, stop=stops, **asked)
+        stops = (stop,) if isinstance(stop, str) else default.stop if stop is None else stop
+        generation = replace(default, max_tokens=most, stop=tuple(stops) if isinstance(stops, list) else stops, **asked)
         about = {"session": session, "user": user, "k": k, "where": where}
         answering = self._llm.stream(question, **about, generation=generation, history=history, instructions=instructions)  # type: ignore[arg-type]
         answer = _Completion(answering, there, self._llm.config.clock.now_ms() // 1000, self._llm.config.clock.new_id())

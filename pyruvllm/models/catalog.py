@@ -54,7 +54,7 @@ class CatalogEntry:
         forms, optional = tensor_forms(self.shape)
         absent = {name for name in optional if name.endswith(("_norm.weight", "attn_output.bias"))}
         absent |= {name for name in optional if name.endswith(".bias")} if self.shape.architecture != "qwen2" else set()
-        absent |= set() if self.output else {"output.weight"}
+        absent |= {"rope_freqs.weight"} | (set() if self.output else {"output.weight"})
         found = {}
         for name, form in forms.items():
             if name not in absent:

@@ -263,7 +263,7 @@ class Recording:
         self._ids = self._room(block, dtype=np.uint32)
         self._positions = self._room(block, dtype=np.int32)
         self._frequencies = self._room(shape.rotated // 2)
-        self._frequencies[...] = shape.frequencies
+        self._frequencies[...] = runner.parts.frequencies
         self._x, self._h = self._room(block, shape.hidden), self._room(block, shape.hidden)
         self._q, self._mixed = self._room(block, queries), self._room(block, max(queries, shape.hidden))
         self._k, self._v = self._room(block, max(keys, 1)), self._room(block, max(keys, 1))

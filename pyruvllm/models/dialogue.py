@@ -10,12 +10,13 @@ from ..config import Clock
 from ..errors import ConfigError
 from .constrain import Constraint, json_schema
 from .generate import Generation, generate
-from .overflow import fitted
+from .overflow import OVERFLOWS, fitted
 from .sampling import Sampling
 from .speaker import Speaker
 from .speculative import Drafter, DraftModel, Guesser, PromptLookup, same_tokens
 from .template import ChatTemplate, of_metadata
 from .tokenizer import Tokenizer
+from .turns import Turns
 
 SMALLER = 0.5  # of a model's bytes: what one that guesses for it has at most
 SCHEMAS = 8  # that are kept
@@ -56,25 +57,31 @@ class Dialogue:
         context, as ``generate.generate`` has it. speculate: tokens are guessed and checked together, by a smaller model with the same
         tokens where one is loaded, and by what the text said before; the text is the same without, and where it does not pay it stops.
 
-        What a prompt has in common with the text before, such as a conversation that goes on, is not read again. One stream at a time: an
-        older one does not go on after a new one has begun. Raises ConfigError.
+        What a prompt has in common with the text before, such as a conversation that goes on, is not read again. One stream at a time is
+        at work: a new one begins when those before it are over, or were left lying (models/turns.py), and each says what it would alone.
+        Raises ConfigError; of an adapter and of where the conversation is kept, when its turn has come.
         """
         ids = self.tokenizer.encode(prompt, special=special, bounds=True) if isinstance(prompt, str) else list(prompt)
-        self._take_up(ids, session, adapter)
         runner, whole = self.runner, len(ids)
-        if whole > runner.context and overflow != "error":
+        if whole > runner.context and overflow == "error":
+            raise ConfigError(f"a prompt of {whole} tokens does not fit a context of {runner.context}")
+        if whole > runner.context and overflow in OVERFLOWS and type(max_tokens) is int:
             ids = fitted(ids, runner.context - min(max_tokens, runner.context // 4))
-        other = (place for place, (one, given) in enumerate(zip(runner.history, ids, strict=False)) if one != given)
-        known = next(other, min(runner.position, max(len(ids) - 1, 0)))
         if speculate and (draft := self.draft) is not self._helper:
             self._help(draft)
         constraint = schema if isinstance(schema, Constraint) or schema is None else self.constraint(schema)
-        runner.rewind(known)
-        return generate(
+        free, known = self.turns.free, 0
+        if free:
+            self.turns.last = None  # whatever comes of it, nobody's place is kept
+            known = self._place(ids, session, adapter)
+        made = generate(
             runner, self.tokenizer, ids[known:], sampling, before=ids[:known], max_tokens=max_tokens, stop=stop, logprobs=logprobs,
             constraint=constraint, guesser=self._guesser if speculate else None, overflow=overflow, dropped=whole - len(ids),
-            clock=self.clock,
+            clock=self.clock, turns=self.turns, place=lambda wanted: self._place(wanted, session, adapter), start=known,
         )  # fmt: skip
+        if free:
+            self.turns.last = made
+        return made
 
     def chat(
         self,
@@ -86,7 +93,8 @@ class Dialogue:
         **options: Any,
     ) -> Generation:
         """What the assistant says next in a conversation, written as the model's template has it; options: as of ``generate``. Control
-        tokens in what was said are text.
+        tokens in what was said are text. tools: told to the model where its template has a place for them, else refused; what it writes to
+        call one is text.
 
         Raises ConfigError too for a model without a template, HostError without the package jinja2.
         """
@@ -127,14 +135,15 @@ class Dialogue:
 
     @cached_property
     def template(self) -> ChatTemplate | None:
-        return of_metadata(self.metadata, self.tokenizer.vocabulary.tokens)
+        return of_metadata(self.metadata, self.tokenizer.vocabulary.tokens, self.clock)
 
     def drafting(self) -> Speaker | None:
         """The model at work on a text of its own, to guess for another; None where that cannot be."""
         return None
 
     def forget(self) -> None:
-        """Lets go of all that it has of what was said."""
+        """Lets go of all that it has of what was said. What it is saying ends."""
+        self.turns.end()
         self.runner.reset()
 
     def rest(self) -> None:
@@ -145,7 +154,17 @@ class Dialogue:
         if adapter is not None:
             raise ConfigError(f"the model {self.name!r} has no adapters: models from GGUF files have")
 
+    def _place(self, ids: Sequence[int], session: str | None, adapter: str | None) -> int:
+        """Puts the runner where it knows the most of these tokens, all but the last at most; how many."""
+        self._take_up(ids, session, adapter)
+        runner = self.runner
+        other = (place for place, (one, given) in enumerate(zip(runner.history, ids, strict=False)) if one != given)
+        known = next(other, min(runner.position, max(len(ids) - 1, 0)))
+        runner.rewind(known)
+        return known
+
     def _joined(self) -> None:
+        self.turns = Turns()
         self._constraints: dict[str, Constraint] = {}
         self._help(None)
         _loaded.add(self)

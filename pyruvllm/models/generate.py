@@ -9,7 +9,7 @@ after each of them, until it says something else than was guessed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ from .sampling import Sampler, Sampling
 from .speaker import Speaker
 from .speculative import Drafts, Guesser
 from .tokenizer import Detokenizer, Tokenizer
+from .turns import Turns
 
 SLICE_MS = 12.0  # of work between two turns of the event loop
 
@@ -58,6 +59,9 @@ class TokenScore:
 class Generation:
     """An async iterator of pieces of text; it can be iterated once. Leaving it early, ``cancel`` or cancelling the task stops it within
     one token.
+
+    Others over the same model wait until it is over; where it is left lying and lost its turn to another (models/turns.py), it reads its
+    text again as it goes on, and says the same as if it had been alone.
     """
 
     def __init__(
@@ -76,17 +80,22 @@ class Generation:
         overflow: str,
         dropped: int,
         clock: Clock,
+        turns: Turns,
+        place: Callable[[Sequence[int]], int] | None,
+        room: int,
     ) -> None:
         self.usage = Usage(prompt_tokens=len(before) + len(prompt), cached_tokens=len(before), dropped_tokens=dropped)
         self.ids: list[int] = []  # generated, without the token that ended it
         self.scores: list[TokenScore] = []
         self._speaker, self._tokenizer, self._prompt, self._clock = speaker, tokenizer, list(prompt), clock
         self._text = [*before, *prompt]  # ids of all that was said, of which the first may be forgotten by the model
+        self._turns, self._place = turns, place
+        self._shown = list(self._text)  # of these what the model is to have read, and the token that it reads next
+        self._lost = False  # whether another had the turn since the last piece
         self._sampler, self._max, self._stop, self._logprobs = Sampler(sampling), max_tokens, tuple(stop), logprobs
         self._constraint, self._state = constraint, constraint.start if constraint else 0
         self._guesser, self._overflow = guesser or Guesser((), clock), overflow
-        self._room = max_tokens if overflow == "shift" else min(max_tokens, speaker.context - speaker.position - len(prompt) + 1)
-        self._guesser.begin()
+        self._room = max_tokens if overflow == "shift" else min(max_tokens, room - len(prompt) + 1)
         self._held, self._finish, self._cancelled = "", "", False
         self._short = False  # the room there was decided what could follow
         self._turned = 0.0
@@ -102,12 +111,23 @@ class Generation:
     def cancel(self) -> None:
         """Ends it at the next slice; the iteration then is over."""
         self._cancelled = True
+        self._turns.stopped(self)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
 
     async def _run(self) -> AsyncIterator[str]:
         now = self._clock.elapsed_ms
-        begun = self._turned = now()
         detokenizer = Detokenizer(self._tokenizer)
         try:
+            await self._taken()
+            begun = self._turned = now()
+            if self._lost:
+                self._prompt = self._placed(self._text)
+                self._note(cached_tokens=len(self._text) - len(self._prompt))
+                self._lost = False
+            self._guesser.begin()
             logits = await self._speaker.read(self._prompt, self._pace)
             prompted = now()
             self._note(prompt_ms=prompted - begun)
@@ -115,16 +135,32 @@ class Generation:
                 async for id in said:
                     self._note(completion_tokens=len(self.ids), completion_ms=now() - prompted)
                     if shown := self._cut(detokenizer.add(id)):
+                        self._turns.pause(self)
                         yield shown
+                        await self._taken()
                     if self._finish:
                         break
+            self._turns.leave(self)
             if rest := "" if self._finish == "stopped" else self._held + detokenizer.end():
                 yield rest
         except _Cancelled:
             pass
         finally:
+            self._turns.leave(self)
             finish = {"": "cancelled", "stopped": "stop"}.get(self._finish, self._finish)
             self._note(finish=finish, guesses=self._guesser.told())
+
+    async def _taken(self) -> None:
+        """It is its turn again; ``_lost``: another had it."""
+        same = await self._turns.take(self)
+        if self._cancelled:
+            raise _Cancelled
+        self._lost = not same and self._place is not None
+
+    def _placed(self, ids: Sequence[int]) -> list[int]:
+        """Where the model knows the most of these tokens: those that it has to read."""
+        assert self._place is not None
+        return list(ids[self._place(ids) :])
 
     async def _said(self, logits: np.ndarray) -> AsyncIterator[int]:
         """Tokens, one by one. Where it is left, the model has taken in all of them but the last."""
@@ -139,6 +175,10 @@ class Generation:
                         return
                     agreed = place
                     yield id
+                    if self._lost:
+                        await self._restore()
+                        sure, drafts, agreed = speaker.position, [], 0
+                        break
                     if place == len(drafts) or drafts[place] != id:
                         break
                 speaker.rewind(sure)
@@ -149,9 +189,17 @@ class Generation:
                 logits, drafts = await self._round(id)
                 sure = speaker.position - len(drafts)
         finally:
-            self._guesser.judged(agreed, agreed)  # where it ends among guesses
-            if speaker.position > sure:
-                speaker.rewind(sure)
+            if self._turns.holds(self) and not self._lost:  # else the model is at another text by now
+                self._guesser.judged(agreed, agreed)  # where it ends among guesses
+                if speaker.position > sure:
+                    speaker.rewind(sure)
+
+    async def _restore(self) -> None:
+        """After another had the model: it reads again what this text was before the last token."""
+        self._guesser.begin()
+        if missing := self._placed(self._shown[:-1]):
+            await self._speaker.read(missing, self._pace)
+        self._lost = False
 
     async def _round(self, id: int) -> tuple[np.ndarray, list[int]]:
         """Logits after the last token and after each of those guessed to follow, and these."""
@@ -162,6 +210,8 @@ class Generation:
             drafts = drafts[: self._constraint.fitting(self._state, drafts)]
         begun, waited = now(), self._guesser.waited
         logits = await speaker.read([id, *drafts], self._pace, every=bool(drafts))
+        if drafts:
+            logits = logits.copy()  # others may read before the last of these is looked at
         self._guesser.took(1 + len(drafts), now() - begun - (self._guesser.waited - waited))
         return logits, drafts
 
@@ -195,6 +245,7 @@ class Generation:
             return False
         self.ids.append(id)
         self._text.append(id)
+        self._shown.append(id)
         if self._logprobs is not None:
             self.scores.append(score(id, row, self._logprobs))
         if len(self.ids) == self._max:
@@ -222,6 +273,7 @@ class Generation:
             return False
         ids = fitted(self._speaker.history, self._speaker.context // 2)
         self._note(dropped_tokens=self.usage.dropped_tokens + len(self._speaker.history) - len(ids))
+        self._shown = [*ids, self._shown[-1]]
         self._speaker.reset()
         await self._speaker.read(ids, self._pace)
         return True
@@ -267,14 +319,19 @@ def generate(
     overflow: str = "error",
     dropped: int = 0,
     clock: Clock | None = None,
+    turns: Turns | None = None,
+    place: Callable[[Sequence[int]], int] | None = None,
+    start: int | None = None,
 ) -> Generation:
     """What the model says after a prompt of ids, which goes on where the speaker is; before: tokens that were there, for the penalties.
 
     stop: strings at which it ends; they are not shown. logprobs: how many of the likeliest tokens are kept for each that was chosen; None
-    keeps nothing. constraint: what the text has to be (models/constrain.py). guesser: of what comes next (models/speculative.py); the text
+    keeps nothing. constraint: what the text has to be (models/constrain/). guesser: of what comes next (models/speculative.py); the text
     is the same without. overflow: "error" refuses a prompt without room and ends with "context" where the room does;
     "truncate" leaves out the middle of such a prompt; "shift" also goes on where the room ends, with the first tokens and the newest half
-    of the others (models/overflow.py). dropped: tokens that were left out before. Raises ConfigError for a prompt that is empty or leaves
+    of the others (models/overflow.py). dropped: tokens that were left out before. turns: of all that speak with the model. place: brings
+    the model to where it knows the most of some tokens, all but the last at most, and says how many. start: how many it has read when this
+    begins, of those before; None: as many as now. Raises ConfigError for a prompt that is empty or leaves
     no room, and for what cannot be.
     """
     if type(max_tokens) is not int or max_tokens < 1:
@@ -287,9 +344,10 @@ def generate(
         raise ConfigError(f"overflow is {overflow!r}; {', '.join(OVERFLOWS)} would be right")
     if not len(prompt):
         raise ConfigError("the prompt has no token")
-    room = speaker.context - speaker.position
+    start = speaker.position if start is None else start
+    room = speaker.context - start
     if len(prompt) > room:
-        if overflow == "error" or speaker.position:
+        if overflow == "error" or start:
             raise ConfigError(f"a prompt of {len(prompt)} tokens does not fit: {room} of {speaker.context} are left")
         short = fitted(prompt, room - min(max_tokens, room // 4))
         prompt, dropped = short, dropped + len(prompt) - len(short)
@@ -297,5 +355,6 @@ def generate(
         constraint.check(max_tokens)
     return Generation(
         speaker, tokenizer, prompt, sampling or Sampling(), max_tokens=max_tokens, stop=stop, logprobs=logprobs, before=before,
-        constraint=constraint, guesser=guesser, overflow=overflow, dropped=dropped, clock=clock or Clock(),
+        constraint=constraint, guesser=guesser, overflow=overflow, dropped=dropped, clock=clock or Clock(), turns=turns or Turns(),
+        place=place, room=room,
     )  # fmt: skip

@@ -39,6 +39,8 @@ def metadata_of(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
         KEY + "merges": merges,
         KEY + "token_type": kinds,
     }
+    if normal := _normal(described.get("normalizer")):
+        found[KEY + "normalizer"] = normal
     for role in ("bos", "eos", "pad"):
         id = _special(config, about, role, tokens)
         if id is not None:
@@ -70,13 +72,35 @@ def _tokens(vocabulary: Mapping[str, int], added: Mapping[int, Mapping[str, Any]
 
 
 def _pre(described: Mapping[str, Any]) -> str:
-    """The pre-tokenizer by its pattern: of the three that are used with BPE over bytes."""
-    written = json.dumps(described.get("pre_tokenizer"))
+    """The pre-tokenizer by its pattern: of those that are used with BPE over bytes."""
+    written, steps = json.dumps(described.get("pre_tokenizer")), _steps(described.get("pre_tokenizer"), "pretokenizers")
     if "ByteLevel" not in written:
         raise ModelError(f"tokenizer.json cuts words by {written[:80]}; byte-level tokenizers are read")
+    if any(step.get("type") == "ByteLevel" and step.get("add_prefix_space") for step in steps):
+        raise ModelError("pre_tokenizer of tokenizer.json has add_prefix_space; a text is read as it stands")
+    digits = [step for step in steps if step.get("type") == "Digits"]
+    if any(not step.get("individual_digits") for step in digits):
+        raise ModelError("pre_tokenizer of tokenizer.json has Digits without individual_digits; each digit is cut out on its own")
     if "Split" not in written:
-        return "gpt-2"
+        return "smollm" if digits else "gpt-2"
     return next((pre for digits, pre in DIGITS if json.dumps(digits)[1:-1] in written), "gpt-2")
+
+
+def _normal(normalizer: Any) -> str | None:
+    """What is done to a text before it is cut: "nfc", or nothing. ModelError for what is not done here."""
+    steps = {str(step.get("type")) for step in _steps(normalizer, "normalizers")}
+    if steps - {"NFC"}:
+        raise ModelError(f"normalizer of tokenizer.json is {', '.join(sorted(steps))}; NFC is done, or none")
+    return "nfc" if steps else None
+
+
+def _steps(described: Any, inner: str) -> list[dict[str, Any]]:
+    """A step as it stands, or those of a sequence; none for null."""
+    if not isinstance(described, dict):
+        return []
+    if described.get("type") != "Sequence":
+        return [described]
+    return [step for each in described.get(inner) or () for step in _steps(each, inner)]
 
 
 def _special(config: Mapping[str, Any], about: Mapping[str, Any], role: str, tokens: list[str]) -> int | None:

@@ -82,7 +82,7 @@ class LanguageModel(Dialogue):
             cache, caching = own_cache(self.shape, kernels, room), Caching()
         else:
             cache = KvCache(form_of(self.shape), caching.pool_for(kernels, self.clock), kernels, caching.setting)
-        cache.identity = _identity(parts)
+        cache.identity = _identity(self.shape, parts)
         self.runner = Runner(self.shape, parts, kernels, room, cache=cache)
         self.caches = SessionCaches(cache, caching.driver, caching.sessions, caching.policies, clock=self.clock, limit=caching.limit)
         self._own = self.runner.sequence
@@ -94,7 +94,8 @@ class LanguageModel(Dialogue):
         return Scheduler(self.runner, self.tokenizer, self.caches, together=together, clock=self.clock)
 
     def forget(self) -> None:
-        """Lets go of all that it has of conversations."""
+        """Lets go of all that it has of conversations. What it is saying ends."""
+        self.turns.end()
         self._own_again()
         self.caches.clear()
 
@@ -102,7 +103,7 @@ class LanguageModel(Dialogue):
         """Between two answers: what the last one needed may be evicted, and conversations are kept as the policy and the room say by now,
         as many of them as a slice of work takes.
         """
-        if not self.runner.busy:
+        if not self.runner.busy and self.turns.free:
             self.runner.cache.pool.unpin(self.runner.sequence.holding)
             self.caches.reconsider(SLICE_MS)
 
@@ -156,9 +157,12 @@ async def open_model(
     return LanguageModel(np.memmap(path, np.uint8, "r"), kernels, context=context, clock=clock, progress=progress, caching=caching)
 
 
-def _identity(parts: Parts) -> bytes:
-    """Of the model: what its matrices are called, and how each begins."""
-    digest = hashlib.blake2b(digest_size=16)
+def _identity(shape: Shape, parts: Parts) -> bytes:
+    """Of the model: its shape, norms, biases and rotation whole, what its matrices are called, and how each begins."""
+    digest = hashlib.blake2b(repr(shape).encode(), digest_size=16)
+    for name, vector in {**parts.vectors, "frequencies": parts.frequencies}.items():
+        digest.update(f"{name} {vector.shape} ".encode())
+        digest.update(np.ascontiguousarray(vector).tobytes())
     for name, weights in parts.matrices.items():
         digest.update(f"{name} {weights.kind} {weights.shape} ".encode())
         digest.update(weights.w.reshape(-1)[:1024].tobytes())

@@ -20,7 +20,8 @@ FEED_FORWARD = ("ffn_gate", "ffn_up", "ffn_down")
 
 
 class Parts:
-    """matrices: those that are multiplied with; vectors: norms, biases and filters, float32.
+    """matrices: those that are multiplied with; vectors: norms, biases and filters, float32; frequencies: (rotated / 2,) float32, the angle
+    of each pair of a head at position 1.
 
     Tensors are read one after the other and each is let go when it is repacked, so that the file is never there twice. Raises GgufError
     where one is missing or of another shape than the metadata says.
@@ -53,8 +54,6 @@ class Parts:
         room = kernels.empty(max(_longest(head.tensors[name]) for name in wanted), np.uint8)
         for name, form in wanted.items():
             tensor, short = head.tensors[name], name.removesuffix(".weight")
-            if tensor.shape != form and form[0]:
-                raise GgufError(f"the tensor {name!r} is {tensor.shape}; the metadata says {form}")
             if is_matrix(name, form):
                 weights, row_bytes = Weights(kernels, kept_kind(tensor.kind.name), tensor.shape), tensor.size // tensor.shape[0]
                 for row, rows in pieces(tensor.shape[0], row_bytes):
@@ -70,6 +69,7 @@ class Parts:
                 self.vectors[short] = vector
             done += tensor.size
             tell(done, total)
+        self.frequencies = _frequencies(shape, self.vectors.pop("rope_freqs", None))
 
     @property
     def nbytes(self) -> int:
@@ -106,20 +106,43 @@ def _put(weights: Weights, tensor: Tensor, row: int, rows: int, part: np.ndarray
     weights.put_numbers(row, dequantize(piece, part))
 
 
+def _frequencies(shape: Shape, factors: np.ndarray | None) -> np.ndarray:
+    """factors: that each frequency is divided by, as Llama 3.1 has them and llama.cpp keeps them; None: none are."""
+    if factors is None:
+        return shape.frequencies
+    if not (np.isfinite(factors) & (factors > 0)).all():
+        raise GgufError("the tensor 'rope_freqs.weight' has factors that are not above 0")
+    return shape.frequencies / factors
+
+
 def wanted_tensors(shape: Shape, there: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The tensors to load and their shapes; 0 rows: as many as there are. GgufError where one is missing."""
+    """The tensors to load and their shapes. GgufError where one is missing, or has another shape than the metadata says."""
+    blocks = len({name.split(".")[1] for name in there if name.startswith("blk.")})
+    if shape.layers > blocks:
+        raise GgufError(f"{shape.architecture}.block_count is {shape.layers}; the file has tensors of {blocks} blocks")
+    extended = next((name for name in there if name.startswith("rope_factors_")), None)
+    if extended:
+        raise GgufError(f"the tensor {extended!r} scales rotations by the length of the text, which is not done")
     forms, optional = tensor_forms(shape)
     missing = [name for name in forms if name not in there and name not in optional]
     if missing:
         raise GgufError(f"the tensor {missing[0]!r} is missing, and {len(missing) - 1} more of {shape.architecture}")
-    return {name: form for name, form in forms.items() if name in there}
+    rows = there["token_embd.weight"].shape[0]
+    wanted = {name: tuple(length or rows for length in form) for name, form in forms.items() if name in there}
+    wrong = next((name for name, form in wanted.items() if there[name].shape != form), None)
+    if wrong is not None:
+        raise GgufError(f"the tensor {wrong!r} is {there[wrong].shape}; the metadata says {wanted[wrong]}")
+    return wanted
 
 
 def tensor_forms(shape: Shape) -> tuple[dict[str, tuple[int, ...]], set[str]]:
-    """All tensors that such a model may have with their shapes, and the names of those it can do without."""
+    """All tensors that such a model may have with their shapes, of which 0 is the size of the vocabulary, and the names of those it can do
+    without.
+    """
     final = "token_embd_norm" if shape.architecture == "lfm2" else "output_norm"
     forms: dict[str, tuple[int, ...]] = {"token_embd": (0, shape.hidden), final: (shape.hidden,), "output": (0, shape.hidden)}
-    optional = {"output"}
+    forms["rope_freqs"] = (shape.rotated // 2,)
+    optional = {"output", "rope_freqs"}
     queries = shape.heads * shape.head_dim
     for layer, kv_heads in enumerate(shape.kv_heads):
         keys = kv_heads * shape.head_dim

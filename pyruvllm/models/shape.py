@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import GgufError
+from .gguf.head import MOST_TENSORS
 
 INTERLEAVED = ("llama",)  # whose rotation turns neighbouring numbers; the others turn those half a head apart
 ARCHITECTURES = ("lfm2", "llama", "qwen2", "qwen3")
+MOST_LAYERS = MOST_TENSORS // 8  # each has more tensors than that
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Shape:
     eps: float  # of the norms
     theta: float  # of the rotation
     kernel: int = 0  # of the convolutions
+    stretch: float = 1.0  # of positions: 2 makes room for twice the tokens it was first trained for (Chen et al. 2023, arXiv:2306.15595)
 
     @property
     def layers(self) -> int:
@@ -39,8 +42,8 @@ class Shape:
 
     @property
     def frequencies(self) -> np.ndarray:
-        """(rotated / 2,) float32: the angle of each pair at position 1."""
-        return (self.theta ** (-np.arange(0, self.rotated, 2) / self.rotated)).astype(np.float32)
+        """(rotated / 2,) float32: the angle of each pair at position 1, before what a file divides it by (``Parts.frequencies``)."""
+        return (self.theta ** (-np.arange(0, self.rotated, 2) / self.rotated) / self.stretch).astype(np.float32)
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> "Shape":
@@ -49,7 +52,8 @@ class Shape:
         if architecture not in ARCHITECTURES:
             raise GgufError(f"general.architecture is {architecture!r}; {', '.join(ARCHITECTURES)} are run")
         keys = _Keys(metadata, architecture)
-        layers, hidden, heads = keys.count("block_count"), keys.count("embedding_length"), keys.count("attention.head_count")
+        layers, hidden = keys.count("block_count", most=MOST_LAYERS), keys.count("embedding_length")
+        heads = keys.count("attention.head_count")
         head_dim = keys.count("attention.key_length", hidden // heads)
         shape = cls(
             architecture,
@@ -63,6 +67,7 @@ class Shape:
             keys.number("attention.layer_norm_rms_epsilon", 1e-5),
             keys.number("rope.freq_base", 10_000.0),
             keys.count("shortconv.l_cache") if architecture == "lfm2" else 0,
+            keys.stretch(),
         )
         for kv in shape.kv_heads:
             if kv and heads % kv or (kv == 0 and architecture != "lfm2"):
@@ -78,10 +83,10 @@ class _Keys:
     def __init__(self, metadata: Mapping[str, Any], architecture: str) -> None:
         self._metadata, self._prefix = metadata, architecture + "."
 
-    def count(self, name: str, default: int | None = None) -> int:
+    def count(self, name: str, default: int | None = None, most: int = (1 << 24) - 1) -> int:
         value = self._metadata.get(self._prefix + name, default)
-        if type(value) is not int or not 0 < value < 1 << 24:
-            raise GgufError(f"{self._prefix}{name} is {value!r}; a number above 0 would be right")
+        if type(value) is not int or not 0 < value <= most:
+            raise GgufError(f"{self._prefix}{name} is {value!r}; a number above 0, up to {most}, would be right")
         return value
 
     def number(self, name: str, default: float) -> float:
@@ -89,6 +94,21 @@ class _Keys:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
             raise GgufError(f"{self._prefix}{name} is {value!r}; a number above 0 would be right")
         return float(value)
+
+    def stretch(self) -> float:
+        """By how much positions are stretched; 1 where nothing is said of it."""
+        kind = self._metadata.get(self._prefix + "rope.scaling.type", "linear")
+        if not isinstance(kind, str) or kind not in ("none", "linear"):
+            raise GgufError(f"{self._prefix}rope.scaling.type is {kind!r}; none and linear are done, and the tensor rope_freqs.weight")
+        attention = self.number("rope.scaling.attn_factor", 1.0)
+        if attention != 1:
+            raise GgufError(f"{self._prefix}rope.scaling.attn_factor is {attention}; only 1 is done")
+        if kind == "none":
+            return 1.0
+        older = self._metadata.get(self._prefix + "rope.scale_linear", 1.0)
+        factor = self._metadata.get(self._prefix + "rope.scaling.factor", older)
+        meant = isinstance(factor, np.ndarray) or factor != 0  # 0: none
+        return self.number("rope.scaling.factor", factor) if meant else 1.0
 
     def each(self, name: str, layers: int, default: int) -> tuple[int, ...]:
         """One number for all layers, or one for each."""

@@ -29,14 +29,36 @@ def prompt(count, seed=3):
     return np.random.default_rng(seed).integers(0, 160, count).tolist()
 
 
-def changed(change=None, drop=None, reshape=None):
-    file = model_file()
+# inverse frequencies of Llama 3.2 1B: transformers 5.24, LlamaRotaryEmbedding with rope_type "llama3", rope_theta 500000, factor 32,
+# low_freq_factor 1, high_freq_factor 4, original_max_position_embeddings 8192, head_dim 64
+LLAMA3 = [
+    1.0, 0.66360128, 0.44036663, 0.29222783, 0.19392276, 0.12868738, 0.085397102, 0.056669619, 0.037606031, 0.024955409, 0.016560441,
+    0.010989529, 0.0072926651, 0.0048394212, 0.0032114461, 0.001290548, 0.00042955671, 9.7082862e-05, 1.9461639e-05, 1.2914767e-05,
+    8.5702559e-06, 5.6872323e-06, 3.7740544e-06, 2.5044671e-06, 1.6619674e-06, 1.1028836e-06, 7.3187493e-07, 4.8567313e-07,
+    3.2229329e-07, 2.1387423e-07, 1.419272e-07, 9.4183065e-08,
+]  # fmt: skip
+
+
+def llama3_factors(theta=500_000.0, dim=64, factor=32.0, low=1.0, high=4.0, original=8192):
+    """What llama.cpp's converter writes into rope_freqs.weight."""
+    waves = 2 * np.pi * theta ** (np.arange(0, dim, 2) / dim)
+    smooth = (original / waves - low) / (high - low)
+    between = 1 / ((1 - smooth) / factor + smooth)
+    return np.where(waves < original / high, 1, np.where(waves > original / low, factor, between)).astype(np.float32)
+
+
+def changed(change=None, drop=None, reshape=None, architecture="lfm2", sizes=None, add=None, **options):
+    """A file with other metadata, without a tensor, with one turned round, with tensors of other sizes, with tensors more."""
+    file = model_file(architecture, **options)
     head = read_head(file)
     writer = GgufWriter({**head.metadata, **(change or {})})
     for tensor in head.tensors.values():
         if tensor.name != drop:
             data, shape = file[tensor.offset : tensor.offset + tensor.size], tensor.shape
-            writer.add_raw(tensor.name, data, tensor.kind.name, shape[::-1] if tensor.name == reshape else shape)
+            shape = shape[::-1] if tensor.name == reshape else (sizes or {}).get(tensor.name, shape)
+            writer.add_raw(tensor.name, data, tensor.kind.name, shape)
+    for name, values in (add or {}).items():
+        writer.add(name, values)
     return writer.bytes()
 
 
@@ -64,6 +86,40 @@ class DecoderContract:
             made.append(int(logits.argmax()))
             logits = model.feed(made[-1:])
         assert made == Twin(file).greedy(ids, 60)
+
+    def test_frequencies_are_divided_as_llama_3_has_them(self, kernels):
+        change, add = {"llama.rope.freq_base": 500_000.0}, {"rope_freqs.weight": llama3_factors()}
+        file = changed(change, architecture="llama", hidden=256, add=add)
+        model, ids = runner(kernels, file), prompt(70)
+        assert np.allclose(model.parts.frequencies, LLAMA3, rtol=1e-5, atol=0)
+        expected = Twin(file).logits(ids)[-1]
+        assert np.abs(model.feed(ids) - expected).max() < 4e-3 * np.abs(expected).max()
+
+    @pytest.mark.parametrize("change", [{"rope.scaling.type": "linear"}, {}])
+    def test_positions_are_stretched(self, kernels, change):
+        change = {f"llama.{name}": value for name, value in {**change, "rope.scaling.factor": 8.0}.items()}
+        file, ids = changed(change, architecture="llama"), prompt(70)
+        expected, plain = Twin(file).logits(ids)[-1], Twin(model_file("llama")).logits(ids)[-1]
+        least = 4e-3 * np.abs(expected).max()
+        assert np.abs(runner(kernels, file).feed(ids) - expected).max() < least < np.abs(plain - expected).max()
+
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            ({"change": {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0}}, "rope.scaling.type is 'yarn'"),
+            ({"change": {"llama.rope.scaling.type": "longrope"}}, "rope.scaling.type is 'longrope'"),
+            ({"change": {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": -1.0}}, "scaling.factor is -1"),
+            ({"change": {"llama.rope.scaling.type": np.ones(2, np.float32)}}, "rope.scaling.type is array"),
+            ({"change": {"llama.rope.scaling.factor": np.zeros(2, np.float32)}}, "rope.scaling.factor is array"),
+            ({"change": {"llama.rope.scaling.attn_factor": 1.2}}, "attn_factor is 1.2"),
+            ({"add": {"rope_factors_long.weight": np.ones(8, np.float32)}}, "'rope_factors_long.weight'"),
+            ({"add": {"rope_freqs.weight": np.zeros(8, np.float32)}}, "not above 0"),
+            ({"add": {"rope_freqs.weight": np.ones(7, np.float32)}}, r"\(7,\); the metadata says \(8,\)"),
+        ],
+    )
+    def test_rotations_that_are_not_done_are_refused(self, kernels, wrong, says):
+        with pytest.raises(GgufError, match=says):
+            runner(kernels, changed(architecture="llama", **wrong))
 
     @pytest.mark.parametrize("block", [1, 3, 16, 64])
     def test_the_size_of_blocks_changes_nothing(self, kernels, block):
@@ -197,6 +253,13 @@ class DecoderContract:
             ({"drop": "blk.1.attn_q_norm.weight"}, "'blk.1.attn_q_norm.weight' is missing"),
             ({"drop": "blk.3.ffn_down.weight"}, "'blk.3.ffn_down.weight' is missing"),
             ({"reshape": "blk.0.ffn_up.weight"}, r"\(64, 96\); the metadata says \(96, 64\)"),
+            ({"sizes": {"token_embd.weight": (80, 128)}}, r"'token_embd.weight' is \(80, 128\); the metadata says \(80, 64\)"),
+            ({"sizes": {"token_embd.weight": (320, 32)}}, r"'token_embd.weight' is \(320, 32\)"),
+            ({"sizes": {"token_embd.weight": (160 * 64,)}}, r"'token_embd.weight' is \(10240,\)"),
+            ({"sizes": {"token_embd.weight": (2, 80, 64)}}, r"'token_embd.weight' is \(2, 80, 64\)"),
+            ({"architecture": "llama", "sizes": {"output.weight": (80, 128)}}, r"'output.weight' is \(80, 128\); .* \(160, 64\)"),
+            ({"architecture": "llama", "change": {"llama.block_count": 8000}}, "block_count is 8000; the file has tensors of 2 blocks"),
+            ({"architecture": "llama", "change": {"llama.block_count": 300_000}}, "block_count is 300000; a number above 0, up to 8192"),
         ],
     )
     def test_a_file_that_is_no_whole_model_is_refused(self, kernels, wrong, says):

@@ -16,7 +16,7 @@ import numpy as np
 
 from pyruvllm.errors import RuvLLMError
 from pyruvllm.kernels.registry import KernelRegistry
-from pyruvllm.models.gguf import GgufWriter, Incomplete, read_head
+from pyruvllm.models.gguf import KINDS, GgufWriter, Incomplete, read_head
 from pyruvllm.models.language import LanguageModel
 from pyruvllm.models.sampling import Sampling
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
@@ -29,11 +29,26 @@ SPECIAL = [0, 1, 2, 7, 8, 31, 32, 127, 128, 255, 256, 2**16 - 1, 2**16, 2**24, 2
 
 
 def corpus() -> list[bytes]:
-    """Small files of each architecture, and one of each kind of tensor that blocks of 32 fit, with a tokenizer and a template."""
+    """Small files of each architecture, and one of each kind of tensor, with a tokenizer and a template."""
     sizes = {"hidden": 32, "feed_forward": 32, "heads": 4, "vocabulary": 257}
     plain = [model_file(architecture, **sizes) for architecture in LAYERS]
     quantised = [model_file("lfm2", kind, **sizes) for kind in ("f16", "q8_0", "q4_0")]
+    quantised += [_of_kind(plain[0], kind) for kind in ("bf16", "q4_1", "q5_0", "q5_1")]
+    wide = model_file("qwen2", **{**sizes, "hidden": 256, "feed_forward": 256})
+    quantised += [_of_kind(wide, kind) for kind in ("q4_k", "q5_k", "q6_k")]
     return [_whole(file) for file in [*plain, *quantised]]
+
+
+def _of_kind(file: bytes, kind: str) -> bytes:
+    """With blocks of small bytes for the matrices."""
+    head, random = read_head(file), np.random.default_rng(1)
+    writer = GgufWriter(head.metadata)
+    for tensor in head.tensors.values():
+        if len(tensor.shape) == 2 and not tensor.shape[1] % KINDS[kind].values:
+            writer.add_raw(tensor.name, random.integers(0, 32, KINDS[kind].size(tensor.shape), dtype=np.uint8), kind, tensor.shape)
+        else:
+            writer.add_raw(tensor.name, file[tensor.offset : tensor.offset + tensor.size], tensor.kind.name, tensor.shape)
+    return writer.bytes()
 
 
 def _whole(file: bytes) -> bytes:
@@ -63,11 +78,12 @@ def mutated(files: list[bytes], seed: int, rounds: int) -> Iterator[bytes]:
     """The same for the same seed: heads with bytes, words and lengths changed, parts cut, doubled and put elsewhere."""
     rng = np.random.default_rng(seed)
     heads = [read_head(file).size for file in files]
+    tensors = [[(tensor.name, tensor.shape[::-1]) for tensor in read_head(file).tensors.values()] for file in files]
     for _ in range(rounds):
         number = int(rng.integers(len(files)))
         data, head = bytearray(files[number]), heads[number]
         for _ in range(int(rng.integers(1, 5))):
-            at, kind = int(rng.integers(min(head, len(data)))), rng.integers(7)
+            at, kind = int(rng.integers(min(head, len(data)))), rng.integers(8)
             if kind == 0:
                 data[at] ^= 1 << int(rng.integers(8))
             elif kind == 1:
@@ -83,6 +99,12 @@ def mutated(files: list[bytes], seed: int, rounds: int) -> Iterator[bytes]:
                 data[at : at + 32] = other[start : start + 32]
             elif kind == 5:
                 del data[int(rng.integers(len(data))) :]
+            elif kind == 7:  # a tensor has other axes, of as many numbers: its columns twice as long or half, or turned round
+                name, axes = tensors[number][int(rng.integers(len(tensors[number])))]
+                place = data.find(name.encode()) + len(name.encode()) + 4
+                if place > len(name) + 4 and len(axes) == 2:
+                    changed = [(axes[0] * 2, axes[1] // 2), (axes[0] // 2, axes[1] * 2), axes[::-1]][int(rng.integers(3))]
+                    data[place : place + 16] = b"".join(axis.to_bytes(8, "little") for axis in changed)
             else:  # a word that stands there is written somewhere else, so that counts and numbers of types are tried
                 start = int(rng.integers(min(head, len(data))))
                 data[at : at + 4] = data[start : start + 4]

@@ -135,7 +135,9 @@ class Twin:
 
     def _rotated(self, x):
         dim = x.shape[-1]
-        angles = np.arange(len(x))[:, None] * self.meta[f"{self.architecture}.rope.freq_base"] ** (-np.arange(0, dim, 2) / dim)
+        pace = self.meta[f"{self.architecture}.rope.freq_base"] ** (-np.arange(0, dim, 2) / dim)
+        pace = pace / self.w.get("rope_freqs.weight", 1) / self.meta.get(f"{self.architecture}.rope.scaling.factor", 1)
+        angles = np.arange(len(x))[:, None] * pace
         turn = np.exp(1j * angles)[:, None]
         if self.architecture == "llama":
             pairs = (x[..., ::2] + 1j * x[..., 1::2]) * turn

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pyruvllm.chat import Chat
+from pyruvllm.config import Clock
 from pyruvllm.errors import ConfigError, ModelError
 from pyruvllm.models.gguf import GgufWriter, read_head
 from pyruvllm.models.language import LanguageModel
@@ -109,6 +110,12 @@ async def test_an_answer_is_json_that_its_schema_is_valid_for(chat):
         {"messages": ["hello"]},
         {"max_tokens": -5},
         {"messages": [{"role": "user", "content": "x" * 1000}]},
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"tool_choice": "auto"},
+        {"stream_options": {"include_usage": True}},
+        {"stop": 7},
+        {"stop": [""]},
+        {"seed": "x"},
     ],
 )
 async def test_what_cannot_be_is_refused(chat, wrong):
@@ -126,6 +133,13 @@ async def test_control_tokens_that_a_user_writes_are_text(kernels):
     assert model.tokenizer.decode(ids) == f"user\n{said}\nassistant\n"
 
 
+async def test_tools_are_told_to_a_model_whose_template_has_a_place_for_them(kernels):
+    model = LanguageModel(whole("{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML), kernels)
+    tools, asked = [{"type": "function", "function": {"name": "look_up"}}], [{"role": "user", "content": "x"}]
+    answer = await Chat(model).completions.create(messages=asked, tools=tools, max_tokens=1, stream_options=None)
+    assert answer.usage.prompt_tokens == len(model.chat_ids(asked)) + len(json.dumps(tools))
+
+
 async def test_a_model_without_a_template_says_so(kernels):
     with pytest.raises(ConfigError, match="no chat template"):
         await Chat(LanguageModel(whole(template=None), kernels)).completions.create(messages=MESSAGES)
@@ -138,6 +152,25 @@ class TestTemplate:
             "<|startoftext|><|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy <|im_end|>?<|im_end|>\n<|im_start|>assistant\n"
         )
         assert ChatTemplate(CHATML).render(MESSAGES, answering=False).endswith("?<|im_end|>\n")
+
+    @pytest.mark.parametrize(
+        ("written", "expected"),
+        [  # by Hugging Face's apply_chat_template, transformers 5.24
+            ("{{ tools | tojson }}", """[{"name": "it's <a>", "b": 1, "a": ["ü", true, null]}]"""),
+            ("{{ tools[0].a | tojson(indent=2) }}", '[\n  "ü",\n  true,\n  null\n]'),
+            ("{{ tools[0].a | tojson(separators=(',', ':')) }}", '["ü",true,null]'),
+            ("{% generation %}\n {{ messages[1].content }} {% endgeneration %}.", " Why <|im_end|>? ."),
+            ("{{ strftime_now('%d %b %Y') }}", "15 Feb 2026"),
+        ],
+    )
+    def test_what_a_template_may_use(self, written, expected):
+        class Noon(Clock):
+            def now_ms(self):
+                return 1_771_156_800_000  # 15 February 2026, 12:00 UTC
+
+        tools = [{"name": "it's <a>", "b": 1, "a": ["ü", True, None]}]
+        template = ChatTemplate(written, clock=Noon())
+        assert template.render(MESSAGES, tools=tools if template.tools else None) == expected
 
     def test_parts_of_text_are_one_text(self):
         parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]

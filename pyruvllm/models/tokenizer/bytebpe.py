@@ -1,5 +1,6 @@
 """Byte-level BPE (GPT-2, Llama 3, LFM2, Qwen): each byte is written as a printable character, words are merged by rank."""
 
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -26,17 +27,28 @@ IN_UTF8 = [byte for byte in range(256) if byte not in (0xC0, 0xC1) and byte < 0x
 class ByteLevelBPE:
     """merges: "left right" in the order of their rank; pre: the name of the pre-tokenizer.
 
-    whole: a word that is a token as it stands is that token, whatever the merges say. Raises ModelError.
+    whole: a word that is a token as it stands is that token, whatever the merges say. composed: a text is brought to Unicode's NFC first.
+    Raises ModelError.
     """
 
-    def __init__(self, vocabulary: Vocabulary, merges: Sequence[str], pre: str, *, whole: bool, begins: bool, ends: bool = False) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        merges: Sequence[str],
+        pre: str,
+        *,
+        whole: bool,
+        begins: bool,
+        ends: bool = False,
+        composed: bool = False,
+    ) -> None:
         missing = [byte for byte in IN_UTF8 if ALPHABET[byte] not in vocabulary.ids]
         if missing:
             raise ModelError(f"the vocabulary has no token for the byte {missing[0]:#04x}: it is no byte-level one")
         self.vocabulary = vocabulary
         self._ranks = {_pair(merge): rank for rank, merge in reversed(list(enumerate(merges)))}
         self._split = splitter(pre)
-        self._whole, self._begins, self._ends = whole, begins, ends
+        self._whole, self._begins, self._ends, self._composed = whole, begins, ends, composed
         self._word = lru_cache(REMEMBERED_WORDS)(self._tokenized)
 
     def encode(self, text: str, *, special: bool = False, bounds: bool = False, shield: str = "") -> list[int]:
@@ -45,7 +57,7 @@ class ByteLevelBPE:
             if id is not None:
                 ids.append(id)
                 continue
-            for word in self._split(part):
+            for word in self._split(unicodedata.normalize("NFC", part) if self._composed else part):
                 ids.extend(self._word(word))
         return self.vocabulary.bound(ids, self._begins, self._ends) if bounds else ids
 

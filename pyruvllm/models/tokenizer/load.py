@@ -24,7 +24,11 @@ def load(metadata: Mapping[str, Any]) -> Tokenizer:
     if model == "gpt2":
         pre = _given(metadata, "pre", str) if KEY + "pre" in metadata else "default"
         first = pre in BEGINS if begins is None else bool(begins)
-        return ByteLevelBPE(vocabulary, _given(metadata, "merges", list), pre, whole=pre in WHOLE, begins=first, ends=ends)
+        normal = metadata.get(KEY + "normalizer")
+        if normal is not None and not (isinstance(normal, str) and normal == "nfc"):
+            raise ModelError(f"{KEY}normalizer is {normal!r}; nfc is done, or none")
+        merges = _given(metadata, "merges", list)
+        return ByteLevelBPE(vocabulary, merges, pre, whole=pre in WHOLE, begins=first, ends=ends, composed=normal == "nfc")
     if model == "llama":
         scores = _numbers(metadata, "scores")
         if scores is None:

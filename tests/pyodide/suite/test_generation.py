@@ -7,3 +7,4 @@ from tests.contracts.constrain import (  # noqa: F401
 )
 from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.speculative import *  # noqa: F403
+from tests.contracts.turns import *  # noqa: F403

@@ -109,6 +109,27 @@ async def test_text_is_held_to_a_schema(kernels):
         model.generate("x", schema=schema, max_tokens=2)
 
 
+def test_what_was_kept_of_one_model_is_not_taken_for_anothers(kernels):
+    """Files that differ in nothing but a number of their metadata, a norm, or the rotation."""
+    file, turned = whole(), np.full(8, 2, np.float32)
+    head = read_head(file)
+
+    def other(metadata=(), norm=None, **more):
+        writer = GgufWriter({**head.metadata, **dict(metadata)})
+        for tensor in head.tensors.values():
+            data = np.frombuffer(file, np.uint8)[tensor.offset : tensor.offset + tensor.size]
+            data = (2 * data.view(np.float32)).view(np.uint8) if tensor.name == norm else data
+            writer.add_raw(tensor.name, data, tensor.kind.name, tensor.shape)
+        for name, values in more.items():
+            writer.add(f"{name}.weight", values)
+        return writer.bytes()
+
+    files = [file, other(norm="blk.1.attn_norm.weight"), other(norm="token_embd_norm.weight"), other(rope_freqs=turned)]
+    files += [other({f"lfm2.{name}": value}) for name, value in (("rope.freq_base", 5e4), ("attention.layer_norm_rms_epsilon", 1e-3))]
+    identities = [LanguageModel(each, kernels).runner.cache.identity for each in [*files, other()]]
+    assert len(set(identities)) == len(files) and identities[0] == identities[-1]
+
+
 async def test_conversations_share_a_pool_and_go_on_from_their_caches(kernels, tmp_path):
     pool = Pool(4 << 20, kernels.empty)
     driver = await open_driver(str(tmp_path / "memory.db"))

@@ -1,0 +1,1 @@
+from tests.contracts.turns import *  # noqa: F403
