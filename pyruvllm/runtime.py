@@ -146,7 +146,8 @@ class RuvLLM(Lockable, Pooled):
         self._reopen = reopen
         self._listeners: list[Callable[[str, str], None]] = []
         self._attach(memory, kernels)
-        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, self._caching, self._unpooled)
+        keeping = self._caching, self._unpooled, self._driver, self._check
+        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, *keeping)
 
     def _attach(self, memory: UnifiedMemory, kernels: KernelRegistry | None) -> None:
         self.memory, self.kernels = memory, kernels
