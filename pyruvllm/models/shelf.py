@@ -30,10 +30,12 @@ from .generative import Writing
 from .language import CONTEXT, LanguageModel
 from .onnx_lm import OnnxLanguageModel, open_onnx
 from .remote import Remote
+from .sampling import Sampling
 from .shape import Shape
 from .source import Bytes, ByteSource, head_of
 from .speculative import same_tokens, unlike
 from .store import ModelStore, StoredModel, open_store
+from .together import Prompt, Together
 from .tokenizer import load as read_tokenizer
 
 Stage = Callable[[str, int, int], None]  # (what is being done, bytes done, bytes in all)
@@ -88,7 +90,8 @@ class ModelShelf:
         self._kernels, self._host, self._clock = kernels, host, clock
         self._caching, self._uncached, self._check = caching, uncached, check
         self._turn = asyncio.Lock()
-        self._writing: Writing | None = None
+        self._writing: Writing | Together | None = None
+        self._spoken: Together | None = None
         self.adapters = AdapterShelf(self, driver, host, clock)
         self._store: ModelStore | None = None
         self.draft: Loaded | None = None  # what guesses for the model
@@ -268,7 +271,7 @@ class ModelShelf:
 
     def _let_go(self) -> None:
         self._dismiss()
-        self.model = self.loaded = None
+        self.model = self.loaded = self._spoken = None
         self._uncached()
         gc.collect()  # a runner and its recordings know each other
 
@@ -277,6 +280,21 @@ class ModelShelf:
         async with self._turn:
             if self.model is not None:
                 self.model.forget()
+
+    async def together(self, prompts: Sequence[Prompt], sampling: Sampling | None = None, **options: Any) -> list[str]:
+        """What the model says to each of many prompts, several in one pass; each is a text, or the messages of a conversation. options: as
+        of ``Together.answers``. They are not grounded in the memory, and not witnessed. What else is asked waits until all are said, and
+        ``unload`` ends them where they are.
+
+        ModelError without a model, and with one in ONNX, which speaks in one conversation after the other. Raises as ``answers``.
+        """
+        async with self.turn() as model:
+            if not isinstance(model, LanguageModel):
+                raise ModelError("several are spoken together by a model from a GGUF file: load one first")
+            if self._spoken is None:
+                self._spoken = Together(model)
+            self._writing = self._spoken
+            return await self._spoken.answers(prompts, sampling, **options)
 
     def alone(self) -> asyncio.Lock:
         """While it is held, no answer is written."""

@@ -3,6 +3,7 @@
 Bound by fixtures ``kernels`` and ``as_file``, as in ``tests.contracts.generated``.
 """
 
+import asyncio
 import gc
 
 import numpy as np
@@ -139,6 +140,42 @@ class BesideContract:
         assert not kept.fits and not kept.ready and llm.models.model.adapters.names == []
         with pytest.raises(MismatchError):
             AdapterStore(llm.memory.driver).load("of the large", llm.models.model.adapters.base)
+
+    async def test_many_are_spoken_together_and_say_what_each_would_alone(self, open_llm, as_file):
+        llm = await open_llm()
+        with pytest.raises(ModelError, match="load one first"):
+            await llm.models.together(["\n"])
+        await llm.models.load("built-in")
+        model, tell = (
+            llm.models.model,
+            "Question: Where is the key?\n\nNotes:\n[1] Key: The key hangs in the {} room.\n\nQuestion: Where is the key?",
+        )
+        prompts = [[{"role": "user", "content": tell.format(room)}] for room in ("red", "blue", "green", "small")]
+        alone = [await model.chat(prompt, GREEDY, max_tokens=12).text() for prompt in prompts]
+        assert await llm.models.together([*prompts, "\n"], GREEDY, max_tokens=12, stop=["[9"]) == [
+            *alone,
+            await model.generate("\n", GREEDY, max_tokens=12).text(),
+        ]
+        scheduler = llm.models._spoken._scheduler
+        assert scheduler.steps < 12 * 3 and scheduler.active == 0
+        sessions = ["a", "b", "c", "d"]
+        assert await llm.models.together(prompts, GREEDY, max_tokens=12, sessions=sessions) == alone
+        assert [model.caches.tier(id) for id in sessions] == ["hot"] * 4
+        for wrong in ({"sessions": ["a"]}, {"sessions": ["a"] * 4}, {"max_tokens": 0}):
+            with pytest.raises(ConfigError):
+                await llm.models.together(prompts, **wrong)
+        assert not llm.pool.pool.trimmed
+
+    async def test_unloading_ends_what_is_spoken_together(self, open_llm, as_file):
+        llm = await open_llm()
+        await llm.models.load(as_file(scripted_model(SCRIPT, loop=True)))
+        spoken = asyncio.create_task(llm.models.together(["\n"] * 3, GREEDY, max_tokens=4000))
+        while not (llm.models._spoken and llm.models._spoken._scheduler.steps > 3):
+            await asyncio.sleep(0)
+        await llm.models.unload()
+        texts = await spoken
+        assert len(texts) == 3 and all(text.startswith(" w00x w01x") and len(text) < 4000 * 5 for text in texts)
+        assert llm.models.model is None
 
     async def test_how_conversations_are_kept_can_be_chosen(self, open_llm, as_file):
         choice = CacheConfig(old="q8q4", rotate=True, tail=32)
