@@ -352,6 +352,7 @@ class RuvLLM(Lockable, Pooled):
         await self.memory.rest()
         kernels = await open_registry(self.memory.driver, self.config.clock)
         self._attach(await _memory(self.memory.driver, self.memory.embedder, self.config, kernels), kernels)
+        await self.models.adapters.renew()
 
     async def flush(self) -> None:
         """Returns when every answer given so far, with its witness entry, survives a crash."""

@@ -133,6 +133,14 @@ class AdapterShelf:
             except RuvLLMError as error:
                 log.warning("the adapter %r is left out: %s", name, error)
 
+    async def renew(self) -> None:
+        """Another database came in the place of the one before: the model knows what that has."""
+        async with self._shelf.alone():
+            if (model := self._model) is not None:
+                for name in model.adapters.names:
+                    model.turn_away(name)
+                self.offer(model)
+
     def _know_again(self, model: LanguageModel, store: AdapterStore, name: str) -> None:
         """The version before one that could not be kept."""
         if name in model.adapters.names:

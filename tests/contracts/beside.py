@@ -131,6 +131,18 @@ class BesideContract:
         with pytest.raises(NotFoundError, match="'silent'; there are none"):
             await llm.models.adapters.remove("silent")
 
+    async def test_a_restored_memory_has_the_adapters_that_it_had(self, open_llm, as_file):
+        llm = await open_llm()
+        await llm.models.load(as_file(TARGET))
+        parts = llm.models.model.runner.parts
+        await llm.models.adapters.add(lora_for(parts), "kept")
+        image = await llm.export_bytes()
+        await llm.models.adapters.remove("kept")
+        await llm.models.adapters.add(lora_for(parts, 2), "later")
+        await llm.restore(image)
+        assert [each.name for each in llm.models.adapters.list()] == ["kept"] == llm.models.model.adapters.names
+        assert llm.models.model.ready("kept")
+
     async def test_an_adapter_of_another_model_is_listed_and_not_spoken_with(self, open_llm, as_file):
         llm = await open_llm()
         await llm.models.load(as_file(TARGET))
