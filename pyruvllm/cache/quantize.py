@@ -77,4 +77,4 @@ def decide(
         return replace(chosen, old=kind)
     layers = tuple(parameters["layer_range"]) if "layer_range" in parameters else None
     tail = int(parameters.get("tail_length", TAIL)) if tail is None else tail
-    return Setting(tail, kind, layers=layers)  # not rotated: keys by channel do without, as `bench cache-quality` shows
+    return Setting(tail, kind, layers=layers)  # not rotated: keys by channel do without, as `bench cache_quality` shows

@@ -92,6 +92,7 @@ class SessionCaches:
         self.importance = Importance(sessions, self.clock)
         self.hits = {"hot": 0, "warm": 0, "cold": 0, "gone": 0}
         self._live: dict[str, Sequence] = {}
+        self._restoring: str | None = None
         if sessions is not None:
             sessions.on_expired(self._expired)
 
@@ -327,7 +328,7 @@ class SessionCaches:
         total = 0
         for session, size in rows:
             total += size
-            if total > self.limit and session != id:
+            if total > self.limit and session not in (id, self._restoring):
                 self.driver.execute("DELETE FROM kv_sessions WHERE session = ?", (session,))
 
     def _thawed(self, id: str, identity: bytes, priority: float) -> Sequence | None:
@@ -351,6 +352,7 @@ class SessionCaches:
         cache = self.cache
         sequence = cache.open(setting=setting, name=id, priority=priority, identity=identity)
         cache.pool.pin(sequence.holding)
+        self._restoring = id  # what gives way for it is saved, and its own rows are not what goes for that
         try:
             heads = self._rows("SELECT number, tier FROM kv_pages WHERE session = ? ORDER BY ordinal", id)
             pages = [(tier, partial(self._content, number)) for number, tier in heads]
@@ -359,6 +361,8 @@ class SessionCaches:
         except BaseException:
             cache.release(sequence)
             raise
+        finally:
+            self._restoring = None
         return sequence
 
     def _content(self, number: int) -> bytes:

@@ -202,6 +202,18 @@ class SessionCacheContract:
         assert caches.reconsider() >= 1 and caches.find("dear").setting.old == "q8"
         check(caches.cache, caches.find("dear"), NEAR["q8"])
 
+    async def test_rows_do_not_go_while_they_are_read_back(self, kernels, open_memory):
+        caches = caches_over(kernels, await open_memory(), limit=1)  # one conversation at a time, whatever it takes
+        for seed, id in enumerate("ab"):
+            feed(caches.cache, caches.open(id).sequence, tokens(300, seed))
+            caches.cache.pool.unpin(caches.find(id).holding)
+            if id == "a":
+                before = image(caches.cache, caches.find("a"))
+                caches.freeze("a")
+        caches.cache.pool.resize(int(1.15 * caches.cache.pool.used))  # "b" goes for it, and its rows are more than may be there
+        resumed = caches.open("a")
+        assert resumed.tier == "cold" and image(caches.cache, resumed.sequence) == before and caches.tier("b") == "cold"
+
     async def test_what_is_pinned_matters_most_and_what_idles_ever_less(self, kernels, open_memory):
         memory = await open_memory()
         caches = caches_over(kernels, memory)
