@@ -135,7 +135,8 @@ class ModelShelf:
     async def load(
         self, source: Any, *, context: int = CONTEXT, keep: bool = True, draft: Any = None, progress: Stage | None = None
     ) -> Loaded:
-        """Loads a model in the place of the one that is there; draft: and another that guesses for it, as ``load_draft`` has it.
+        """Loads a model in the place of the one that is there; draft: and another that guesses for it, as ``load_draft`` has it;
+        where that one cannot be loaded, the model stays without.
 
         source: "built-in", an id of the catalogue, an id or sha256 of a stored file, an address, a path, or in the browser a File. What
         comes from the network is kept on this device, unless ``keep`` is False: then it goes from the stream into memory alone. What can
