@@ -173,7 +173,9 @@ class AnswerStream:
         finally:
             used = writing.generation.usage
             speed, finish = used.tokens_per_second, writing.finish or "cancelled"
-            self._generated = Generated(name, len(grounding.ids), used.completion_tokens, first, speed, finish)
+            told = [each for each in used.guesses if each.drafted or each.off]
+            guessed = sum(each.drafted for each in told), sum(each.accepted for each in told), ". ".join(map(str, told))
+            self._generated = Generated(name, len(grounding.ids), used.completion_tokens, first, speed, finish, *guessed)
             models.wrote(self._generated)
 
     async def _finish(self, writing: Writing, failed: str | None) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from .errors import ConfigError
 
 DIMENSION = 768  # of every embedding, whatever model made it
+PRECISIONS = ("f16", "q8", "q8q4", "q4")  # of older keys and values of conversations, best first
+COLD = {"browser": 64 << 20, "native": 1 << 30}  # bytes of conversations in the database, where nobody says how many
 CODECS = ("auto", "float32", "int8", "bit1")  # "auto": whatever searches fastest here
 
 
@@ -137,12 +139,33 @@ class GenerationConfig:
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """Keys and values of conversations. budget: bytes at most, on a device that has the room; cold: bytes of rows in the database, which
-    a browser reads whole when it is opened.
+    """Keys and values of conversations. budget: bytes at most, on a device that has the room; cold: bytes of rows in the database, None for
+    what suits the host: COLD["browser"], which reads them all when it is opened, or COLD["native"], where they stay on disk.
+
+    old: how tokens are kept behind the newest ``tail`` ones, which are float16: "q8", "q8q4" (8-bit keys, 4-bit values), "q4" or "f16";
+    rotate: by a Hadamard matrix, where the size of a head is a power of two. What differs from these defaults is a choice, and holds:
+    memory that is short takes it lower as far as the quantization policy allows, and nothing takes it higher. The defaults leave all
+    of it to the policy (``cache.quantize.decide``).
     """
 
     budget: int = 256 << 20
-    cold: int = 64 << 20
+    cold: int | None = None
+    old: str = "q8"
+    rotate: bool = False
+    tail: int = 256
+
+    def __post_init__(self) -> None:
+        if self.old not in PRECISIONS:
+            raise ConfigError(f"old is {self.old!r}; one of {', '.join(PRECISIONS)} would be right")
+        if type(self.tail) is not int or self.tail < 0 or self.tail % 16:
+            raise ConfigError(f"tail is {self.tail!r} tokens; a multiple of 16, or 0, would be right")
+        if self.budget < 1 or (self.cold is not None and self.cold < 0):
+            raise ConfigError(f"the cache needs a budget of 1 or more and no cold below 0, not {self}")
+
+    @property
+    def chosen(self) -> bool:
+        """Whether something of how tokens are kept is a choice."""
+        return (self.old, self.rotate, self.tail) != ("q8", False, 256)
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,21 @@
 
 from typing import Any
 
-from .cache import Caching
+from .cache import Caching, Setting
 from .cache.beside import MemoryPool, lying_beside, report
 from .cache.budget import PRESSURE
-from .config import Config
+from .config import COLD, Config
 from .errors import ConfigError
+from .host import current
 from .kernels.registry import KernelRegistry
 from .memory.policy import PolicyStore
 from .memory.session import SessionIndex
 from .memory.unified import UnifiedMemory
 from .models.language import LanguageModel
+from .models.shape import Shape
 from .models.shelf import ModelShelf
 from .routing.router import PolicyRouter
+from .storage.driver import Driver
 
 
 class Pooled:
@@ -70,7 +73,22 @@ class Pooled:
         assert self.kernels is not None
         cache = self.config.cache
         self.pool = MemoryPool(self._beside, self.kernels, self.config.clock, cache.budget, one, self._pressure)
-        return Caching(self.pool.pool, driver=self.memory.driver, sessions=self.sessions, policies=self.policies, limit=cache.cold)
+        return Caching(
+            self.pool.pool,
+            driver=self.memory.driver,
+            sessions=self.sessions,
+            policies=self.policies,
+            setting=Setting(cache.tail, cache.old, cache.rotate) if cache.chosen else None,
+            limit=COLD[current().name] if cache.cold is None else cache.cold,
+        )
+
+    def _check(self, shape: Shape) -> None:
+        if self.config.cache.rotate and shape.head_dim & (shape.head_dim - 1):
+            why = f"heads of {shape.head_dim} numbers cannot be rotated, as Config.cache.rotate wants it"
+            raise ConfigError(f"{why}; without it, or of a power of two, they could be. The model was not loaded")
+
+    def _driver(self) -> Driver:
+        return self.memory.driver
 
     def _unpooled(self) -> None:
         """The model is gone, and what was held for it with it."""

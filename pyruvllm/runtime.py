@@ -147,7 +147,8 @@ class RuvLLM(Lockable, Pooled, Tabbed):
     def __init__(self, memory: UnifiedMemory, kernels: KernelRegistry | None = None, reopen: Reopen | None = None):
         self._reopen = reopen
         self._attach(memory, kernels)
-        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, self._caching, self._unpooled)
+        keeping = self._caching, self._unpooled, self._driver, self._check
+        self.models = ModelShelf(lambda: self.kernels, host.current(), self.config.clock, *keeping)
 
     def _attach(self, memory: UnifiedMemory, kernels: KernelRegistry | None) -> None:
         self.memory, self.kernels = memory, kernels
@@ -332,6 +333,7 @@ class RuvLLM(Lockable, Pooled, Tabbed):
         await self.memory.rest()
         kernels = await open_registry(self.memory.driver, self.config.clock)
         self._attach(await _memory(self.memory.driver, self.memory.embedder, self.config, kernels), kernels)
+        await self.models.adapters.renew()
 
     async def flush(self) -> None:
         """Returns when every answer given so far, with its witness entry, survives a crash."""

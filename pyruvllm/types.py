@@ -114,7 +114,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Generated:
-    """How a language model wrote an answer. first_token_ms counts from the question; finish: see ``models.generate.Usage``."""
+    """How a language model wrote an answer. first_token_ms counts from the question; finish: see ``models.generate.Usage``.
+
+    guessed: tokens that were guessed and checked together with others, accepted: those that were right; guessing: by whom, and why a
+    guesser rests, in words.
+    """
 
     model: str
     prompt_tokens: int
@@ -122,6 +126,9 @@ class Generated:
     first_token_ms: float
     tokens_per_second: float
     finish: str
+    guessed: int = 0
+    accepted: int = 0
+    guessing: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 region.py     which bytes are free          pool.py      one budget, and what goes first
 layout.py     what is inside a page         pages.py     pages taken, shared, found again
 two_tier.py   sequences                     quantize.py  how exactly they are kept
+sessions.py   of conversations, in tiers    importance.py  how much each matters
 """
 
 from .layout import PAGE, Form, Layout

@@ -94,6 +94,11 @@ class PageStore:
         while self._idle:
             self._gone(self._idle.popitem(last=False)[1])
 
+    def close(self) -> None:
+        """It is done with: nothing of it is left in the pool but what sequences hold."""
+        self.forget()
+        self.pool.drop(self._shared)
+
     def _shrink(self) -> bool:
         self.forget()
         return True

@@ -5,7 +5,7 @@ arXiv:2402.02750). The rotation by a Hadamard matrix spreads what stands out in 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ConfigError
@@ -38,28 +38,43 @@ class Setting:
 
 
 EXACT = Setting(old="f16")
+ORDER = tuple(KINDS)  # best first
 
 
-def decide(parameters: Mapping[str, Any], *, importance: float = 0.5, pressure: float = 0.0, tail: int | None = None) -> Setting:
+def lower(one: str, other: str) -> str:
+    """The kind of fewer bits."""
+    return max(one, other, key=ORDER.index)
+
+
+def decide(
+    parameters: Mapping[str, Any],
+    *,
+    importance: float = 0.5,
+    pressure: float = 0.0,
+    tail: int | None = None,
+    chosen: Setting | None = None,
+) -> Setting:
     """The setting for a session by the parameters of the quantization policy in force.
 
     importance: of the session, 0 ... 1; pressure: how full the pool is, 0 ... 1. The policy's ``precision`` is the least that is
     allowed and its ``quality_weight`` what is wanted. 8 bits unless there is a reason: float16 for what matters most while there is
-    room, fewer bits in a full pool for what matters little. ConfigError.
+    room, fewer bits in a full pool for what matters little. chosen: by whoever opened the memory; it holds, but for fewer bits in a full
+    pool, for what matters little and where the policy allows less than what was chosen. ConfigError.
     """
     least = PRECISIONS.get(str(parameters.get("precision", "q8")))
     if least is None:
         raise ConfigError(f"precision is {parameters['precision']!r}; one of {', '.join(PRECISIONS)} would be right")
     wanted = (float(parameters.get("quality_weight", 0.5)) + importance) / 2
-    kind = "q8"
-    if wanted >= 0.9 and pressure < 0.5:
+    kind = chosen.old if chosen else "q8"
+    if not chosen and wanted >= 0.9 and pressure < 0.5:
         kind = "f16"
     elif wanted < 0.25 and pressure >= 0.9:
-        kind = "q4"
+        kind = lower(kind, "q4")
     elif wanted < 0.4 and pressure >= 0.8:
-        kind = "q8q4"
-    order = list(KINDS)
-    kind = order[min(order.index(kind), order.index(least))]
+        kind = lower(kind, "q8q4")
+    kind = min(kind, lower(least, chosen.old) if chosen else least, key=ORDER.index)
+    if chosen:
+        return replace(chosen, old=kind)
     layers = tuple(parameters["layer_range"]) if "layer_range" in parameters else None
     tail = int(parameters.get("tail_length", TAIL)) if tail is None else tail
-    return Setting(tail, kind, layers=layers)  # not rotated: keys by channel do without, as `bench cache-quality` shows
+    return Setting(tail, kind, layers=layers)  # not rotated: keys by channel do without, as `bench cache_quality` shows

@@ -27,6 +27,7 @@ from ..kernels.registry import KernelRegistry
 from ..memory.policy import PolicyStore
 from ..memory.session import CacheQuantization, KvCacheRef, SessionIndex
 from ..storage.driver import Driver
+from .importance import Importance
 from .layout import PAGE
 from .pool import Pool
 from .quantize import Setting, decide
@@ -42,7 +43,7 @@ log = logging.getLogger("pyruvllm")
 @dataclass
 class Caching:
     """What a model keeps conversations in. pool: with what else draws on it, made by need with that budget; driver, sessions and
-    policies: as ``SessionCaches`` has them; setting: how exactly keys and values are kept, where no policy says.
+    policies: as ``SessionCaches`` has them; setting: how exactly keys and values are chosen to be kept; None leaves it to the policy.
     """
 
     pool: Pool | None = None
@@ -70,7 +71,8 @@ class Resumed:
 
 class SessionCaches:
     """driver: for the cold ones; without one, or where it cannot write, what the pool evicts is gone. sessions: whose ``kv_cache_ref``
-    is kept up to date. policies: whose quantization policy decides how exactly each is kept. limit: bytes of rows.
+    is kept up to date. policies: whose quantization policy decides how exactly each is kept, from what was ``chosen`` on. limit: bytes of
+    rows.
     """
 
     def __init__(
@@ -82,11 +84,15 @@ class SessionCaches:
         *,
         clock: Clock | None = None,
         limit: int = COLD,
+        chosen: Setting | None = None,
     ) -> None:
+        self.chosen = chosen
         self.cache, self.driver, self.sessions, self.policies, self.limit = cache, driver, sessions, policies, limit
         self.clock = clock or Clock()
+        self.importance = Importance(sessions, self.clock)
         self.hits = {"hot": 0, "warm": 0, "cold": 0, "gone": 0}
         self._live: dict[str, Sequence] = {}
+        self._restoring: str | None = None
         if sessions is not None:
             sessions.on_expired(self._expired)
 
@@ -106,13 +112,16 @@ class SessionCaches:
         tokens: Many[int] = (),
         setting: Setting | None = None,
         *,
-        priority: float = 0.5,
+        priority: float | None = None,
         identity: bytes | None = None,
     ) -> Resumed:
         """The cache of a conversation, pinned for 30 s: the live one, else from its rows, else one with what is known of the beginning
-        of ``tokens``. One of another model, adapter or version is refused, and gone. PoolFullError, PersistError.
+        of ``tokens``. One of another model, adapter or version is refused, and gone. priority: how much it matters, 0 ... 1; None: as its
+        session says (``importance``). PoolFullError, PersistError.
         """
         begun = self.clock.elapsed_ms()
+        self.importance.give(id, priority)
+        priority = self.importance.priority(id)
         identity = self.cache.identity if identity is None else identity
         tier = self.tier(id) if id in self._live else "cold"
         sequence = self._live.get(id)
@@ -126,6 +135,7 @@ class SessionCaches:
             sequence, tier = self.cache.open(tokens, setting, name=id, priority=priority, identity=identity), "gone"
         if id not in self._live:
             self._adopt(id, sequence)
+        sequence.holding.priority = priority
         self.cache.pool.pin(sequence.holding)
         self.hits[tier] += 1
         return Resumed(sequence, tier, self.clock.elapsed_ms() - begun)
@@ -199,14 +209,15 @@ class SessionCaches:
         after so many, and goes on when it is called again.
         """
         changed, end = 0, None if ms is None else self.clock.elapsed_ms() + ms
-        for sequence in list(self._live.values()):
+        for id, sequence in list(self._live.items()):
             if end is not None and changed and self.clock.elapsed_ms() > end:
                 break
-            setting = self._decided(sequence.holding.priority)
+            sequence.holding.priority, importance = self.importance.priority(id), self.importance.of(id, sequence.holding)
+            setting = self._decided(importance)
             if setting is None or setting == sequence.setting or sequence.released:
                 continue
             more = len(sequence.old) * (setting.layout(self.cache.form).size - sequence.layout.size)
-            if more > 0 and self._decided(sequence.holding.priority, more) != setting:
+            if more > 0 and self._decided(importance, more) != setting:
                 continue
             try:
                 self.cache.change(sequence, setting)
@@ -219,8 +230,8 @@ class SessionCaches:
         """more: bytes that would be in use then."""
         if self.policies is None:
             return None
-        pool = self.cache.pool
-        return decide(self.policies.latest("quantization").parameters, importance=importance, pressure=(pool.used + more) / pool.budget)
+        pool, policy = self.cache.pool, self.policies.latest("quantization").parameters
+        return decide(policy, importance=importance, pressure=(pool.used + more) / pool.budget, chosen=self.chosen)
 
     def freeze(self, id: str) -> None:
         """To cold. NotFoundError; what the database raises, and then it stays live."""
@@ -241,6 +252,7 @@ class SessionCaches:
     def forget(self, id: str) -> None:
         """It is gone, wherever it was."""
         self._release(id)
+        self.importance.forget(id)
         if self.driver is not None and self.driver.writable:
             self.driver.execute("DELETE FROM kv_sessions WHERE session = ?", (id,))
         self._refer(id, None)
@@ -316,7 +328,7 @@ class SessionCaches:
         total = 0
         for session, size in rows:
             total += size
-            if total > self.limit and session != id:
+            if total > self.limit and session not in (id, self._restoring):
                 self.driver.execute("DELETE FROM kv_sessions WHERE session = ?", (session,))
 
     def _thawed(self, id: str, identity: bytes, priority: float) -> Sequence | None:
@@ -340,6 +352,7 @@ class SessionCaches:
         cache = self.cache
         sequence = cache.open(setting=setting, name=id, priority=priority, identity=identity)
         cache.pool.pin(sequence.holding)
+        self._restoring = id  # what gives way for it is saved, and its own rows are not what goes for that
         try:
             heads = self._rows("SELECT number, tier FROM kv_pages WHERE session = ? ORDER BY ordinal", id)
             pages = [(tier, partial(self._content, number)) for number, tier in heads]
@@ -348,6 +361,8 @@ class SessionCaches:
         except BaseException:
             cache.release(sequence)
             raise
+        finally:
+            self._restoring = None
         return sequence
 
     def _content(self, number: int) -> bytes:

@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685) beside the weights of a decoder: read, written, loaded, kept.
 
     lora = read_adapter(file)                            # llama.cpp's GGUF: general.type "adapter", adapter.type "lora"
-    adapters = Adapters(runner)
+    adapters = runner.adapters                           # or Adapters(parts, pool, identity)
     adapters.load("formal", lora)                        # into the pool, in float16
     runner.use(runner.begin(ids, adapter="formal"))      # this sequence speaks with it; others do not
 
@@ -127,7 +127,7 @@ class Adapters:
         ConfigError where it does not fit the model, PoolFullError.
         """
         given = lora() if callable(lora) else lora
-        self._check(given)
+        self.check(given)
         identity = hashlib.blake2b(self.base + given.digest, digest_size=16).digest()
         if name in self._given and self._given[name][0] != identity:
             self.unload(name)
@@ -139,6 +139,11 @@ class Adapters:
         identity = self.identity(name)
         del self._given[name]
         self._release(identity)
+
+    def size(self, name: str) -> int:
+        """Bytes that it takes in memory; 0 while it is evicted. NotFoundError."""
+        loaded = self._loaded.get(self.identity(name))
+        return loaded.holding.taken if loaded else 0
 
     def identity(self, name: str | None) -> bytes:
         """Of the model with that adapter; without one, of the model. NotFoundError."""
@@ -201,7 +206,8 @@ class Adapters:
         loaded.sides, loaded.starts = {}, []
         self.pool.drop(loaded.holding)
 
-    def _check(self, lora: Lora) -> None:
+    def check(self, lora: Lora) -> None:
+        """ConfigError where it does not fit the model."""
         for name, (a, b) in lora.parts.items():
             weights = self.parts.matrices.get(name)
             if weights is None or not name.endswith(tuple(f".{one}" for one in ADAPTED)):

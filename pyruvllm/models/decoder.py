@@ -153,6 +153,10 @@ class Runner:
             if adapter is not None:
                 self.cache.release(sequence)
 
+    def prepared(self, identity: bytes) -> bool:
+        """Whether recordings of both sizes are there, for a model or an adapter."""
+        return {self.block, 1} <= {key[0] for key in self._recordings if key[-1] == identity}
+
     def _guess(self, sequence: Cached) -> "Guess":
         from .guess import Guess
 

@@ -6,14 +6,16 @@ from functools import cached_property
 from json import dumps, loads
 from typing import Any
 
+from ..cache import Pool
 from ..config import Clock
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
+from .assistant import Assistant
 from .constrain import Constraint, json_schema
 from .generate import Generation, generate
 from .overflow import OVERFLOWS, fitted
 from .sampling import Sampling
 from .speaker import Speaker
-from .speculative import Drafter, DraftModel, Guesser, PromptLookup, same_tokens
+from .speculative import Drafter, DraftModel, Guesser, PromptLookup, same_tokens, unlike
 from .template import ChatTemplate, of_metadata
 from .tokenizer import Tokenizer
 from .turns import Turns
@@ -121,15 +123,27 @@ class Dialogue:
 
     @property
     def draft(self) -> "Dialogue | None":
-        """The model that guesses for this one: the smallest that is loaded, much smaller than this one and with the same tokens."""
+        """What guesses for this one: the model ``assist`` gave, else the smallest that is loaded, much smaller and with the same tokens."""
+        if self._assistant is not None:
+            return self._assistant
         smaller = [other for other in _loaded if other is not self and other.nbytes <= SMALLER * self.nbytes]
         fitting = [other for other in smaller if same_tokens(other.tokenizer.vocabulary, self.tokenizer.vocabulary)]
         return min(fitting, key=lambda other: (other.nbytes, other.name), default=None)
+
+    def assist(self, helper: "Dialogue | None") -> None:
+        """That model guesses for this one from the next text on, whatever its size; None: whoever is found. ModelError where it has other
+        tokens.
+        """
+        if helper is not None and not same_tokens(helper.tokenizer.vocabulary, self.tokenizer.vocabulary):
+            raise ModelError(unlike(helper.name, helper.tokenizer.vocabulary, self.name, self.tokenizer.vocabulary))
+        self._assistant = helper
 
     def close(self) -> None:
         """It guesses for no other model from here on; whoever holds it, holds its weights."""
         _loaded.discard(self)
         for other in _loaded:
+            if other._assistant is self:
+                other._assistant = None
             if other._helper is self:
                 other._help(None)
 
@@ -137,8 +151,13 @@ class Dialogue:
     def template(self) -> ChatTemplate | None:
         return of_metadata(self.metadata, self.tokenizer.vocabulary.tokens, self.clock)
 
-    def drafting(self) -> Speaker | None:
-        """The model at work on a text of its own, to guess for another; None where that cannot be."""
+    def drafting(self, pool: Pool | None = None) -> Speaker | None:
+        """The model at work on a text of its own, to guess for another; None where that cannot be. pool: what it keeps draws on that."""
+        return None
+
+    @property
+    def shared(self) -> Pool | None:
+        """What many conversations draw on; None where there is room for one."""
         return None
 
     def forget(self) -> None:
@@ -166,11 +185,16 @@ class Dialogue:
     def _joined(self) -> None:
         self.turns = Turns()
         self._constraints: dict[str, Constraint] = {}
+        self._assistant: Dialogue | None = None
+        self._speaker: Speaker | None = None  # of the helper, at work for this one
         self._help(None)
         _loaded.add(self)
 
     def _help(self, helper: "Dialogue | None") -> None:
-        speaker = helper and helper.drafting()
+        speaker = helper and helper.drafting(self.shared)
+        if isinstance(self._speaker, Assistant):
+            self._speaker.close()
+        self._speaker = speaker
         self._helper = helper if speaker else None
         drafters: list[Drafter] = [PromptLookup()]
         if helper and speaker:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache import Caching, KvCache, SessionCaches
+from ..cache import Caching, KvCache, Pool, SessionCaches
 from ..config import Clock
 from ..errors import ModelError
 from ..kernels.registry import KernelRegistry
 from .adapter import Adapters
+from .assistant import Assistant
 from .decoder import Runner, form_of, own_cache
 from .dialogue import Dialogue
 from .gguf import Head, Incomplete, read_head
@@ -78,13 +79,16 @@ class LanguageModel(Dialogue):
 
     def _begin(self, parts: Parts, kernels: KernelRegistry, context: int | None, clock: Clock | None, caching: Caching | None) -> None:
         self.clock, self.kernels, room = clock or Clock(), kernels, min(context or CONTEXT, self.shape.context)
+        self._shares = caching is not None
         if caching is None:
             cache, caching = own_cache(self.shape, kernels, room), Caching()
         else:
             cache = KvCache(form_of(self.shape), caching.pool_for(kernels, self.clock), kernels, caching.setting)
         cache.identity = _identity(self.shape, parts)
         self.runner = Runner(self.shape, parts, kernels, room, cache=cache)
-        self.caches = SessionCaches(cache, caching.driver, caching.sessions, caching.policies, clock=self.clock, limit=caching.limit)
+        self.caches = SessionCaches(
+            cache, caching.driver, caching.sessions, caching.policies, clock=self.clock, limit=caching.limit, chosen=caching.setting
+        )
         self._own = self.runner.sequence
         self.runner.prepare()
         self._joined()
@@ -116,6 +120,17 @@ class LanguageModel(Dialogue):
     def adapters(self) -> Adapters:
         return self.runner.adapters
 
+    def ready(self, name: str) -> bool:
+        """Whether that adapter is in memory with all that is recorded: turning to it is a look-up."""
+        return name in self.adapters.names and self.adapters.size(name) > 0 and self.runner.prepared(self.adapters.identity(name))
+
+    def turn_away(self, name: str) -> None:
+        """That adapter is spoken with no more. NotFoundError."""
+        identity = self.adapters.identity(name)
+        self.adapters.unload(name)
+        if identity in (self.runner.sequence.identity, self._own.identity):
+            self._own_again()
+
     def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
         identity = self.adapters.identity(adapter)
         if session is not None:
@@ -125,9 +140,16 @@ class LanguageModel(Dialogue):
             self._own_again(adapter)
         self.runner.use(self._own)
 
-    def drafting(self) -> Runner:
-        """At work on a text of its own, with the same weights."""
-        return Runner(self.shape, self.runner.parts, self.kernels, self.runner.context)
+    def drafting(self, pool: Pool | None = None) -> Runner:
+        """At work on a text of its own, with the same weights. What it keeps of the text gives way before conversations do."""
+        parts, context = self.runner.parts, self.runner.context
+        if pool is None:
+            return Runner(self.shape, parts, self.kernels, context)
+        return Assistant(self.shape, parts, self.kernels, context, pool, self.name)
+
+    @property
+    def shared(self) -> Pool | None:
+        return self.runner.cache.pool if self._shares else None
 
     @property
     def name(self) -> str:

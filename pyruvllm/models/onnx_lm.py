@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cache import Pool
 from ..config import Clock
 from ..errors import ConfigError, ModelError
 from ..host import Held, Host, OnnxSession
@@ -115,7 +116,7 @@ class OnnxLanguageModel(Dialogue):
     def name(self) -> str:
         return str(self.metadata.get("general.name") or "onnx")
 
-    def drafting(self) -> OnnxRunner:
+    def drafting(self, pool: Pool | None = None) -> OnnxRunner:
         return OnnxRunner(self._session, self.runner.context)
 
     async def release(self) -> None:

@@ -104,7 +104,7 @@ class Stream:
 
 
 class _Options:
-    def __init__(self, max_tokens: int, stop: tuple[str, ...], priority: float, adapter: str | None) -> None:
+    def __init__(self, max_tokens: int, stop: tuple[str, ...], priority: float | None, adapter: str | None) -> None:
         self.max_tokens, self.stop, self.priority, self.adapter = max_tokens, stop, priority, adapter
 
 
@@ -146,7 +146,7 @@ class Scheduler:
         session: str | None = None,
         max_tokens: int = 256,
         stop: Sequence[str] = (),
-        priority: float = 0.5,
+        priority: float | None = None,
         adapter: str | None = None,
     ) -> Stream:
         """What the model says after a prompt of ids: with a session, of the whole conversation, of which only what is new is read.
@@ -244,7 +244,7 @@ class Scheduler:
                 identity = self.runner.adapters.identity(adapter)
                 sequence = self.caches.open(stream.session, tokens, priority=priority, identity=identity).sequence
             else:
-                sequence = self.runner.begin(tokens, priority=priority, adapter=adapter)
+                sequence = self.runner.begin(tokens, priority=0.5 if priority is None else priority, adapter=adapter)
             stream._sequence = sequence
             same = next((at for at, (a, b) in enumerate(zip(sequence.tokens, tokens, strict=False)) if a != b), None)
             same = min(len(sequence), len(tokens)) if same is None else same

@@ -2,7 +2,8 @@
 
 await llm.models.load("lfm2-350m")             # downloaded and kept, unless it is there
 await llm.models.load(Path("model.gguf"))
-llm.models.loaded, await llm.models.unload()
+await llm.models.load_draft("lfm2-350m")       # beside a larger one of its family, for which it guesses
+llm.models.loaded, llm.models.draft, await llm.models.unload()
 """
 
 import asyncio
@@ -13,29 +14,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..cache import Caching
+from ..cache import PAGE, Caching
 from ..config import Clock
 from ..errors import HostError, ModelError, NotFoundError
 from ..host import Host
 from ..kernels.registry import KernelRegistry
+from ..storage.driver import Driver
 from ..types import Generated
 from . import builtin, catalog
+from .adapter_shelf import AdapterShelf
+from .decoder import own_cache
 from .dialogue import Dialogue
 from .footprint import of_head
 from .generative import Writing
 from .language import CONTEXT, LanguageModel
 from .onnx_lm import OnnxLanguageModel, open_onnx
 from .remote import Remote
+from .sampling import Sampling
 from .shape import Shape
 from .source import Bytes, ByteSource, head_of
+from .speculative import same_tokens, unlike
 from .store import ModelStore, StoredModel, open_store
+from .together import Prompt, Together
+from .tokenizer import load as read_tokenizer
 
 Stage = Callable[[str, int, int], None]  # (what is being done, bytes done, bytes in all)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The model that answers. id: of what is stored, "built-in", or a name of its own; last: how it wrote the last answer."""
+    """The model that answers. id: of what is stored, "built-in", or a name of its own; last: how it wrote the last answer; draft: what
+    guesses for it.
+    """
 
     id: str
     name: str
@@ -44,6 +54,7 @@ class Loaded:
     context: int  # tokens
     load_ms: float
     last: Generated | None = None
+    draft: "Loaded | None" = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,8 @@ class ModelShelf:
     """One model at a time is loaded, and writes one answer at a time; what else is asked waits its turn.
 
     caching: gives where conversations are kept, for a model of which one takes that many bytes; without it there is room for one.
-    uncached: called when none are kept there any more.
+    uncached: called when none are kept there any more. driver: of the memory that ``adapters`` are kept in. check: raises where
+    conversations of a model of that shape cannot be.
     """
 
     def __init__(
@@ -70,14 +82,20 @@ class ModelShelf:
         clock: Clock,
         caching: Callable[[int], Caching] | None = None,
         uncached: Callable[[], None] = lambda: None,
+        driver: Callable[[], Driver | None] = lambda: None,
+        check: Callable[[Shape], None] = lambda shape: None,
     ) -> None:
         self.model: Dialogue | None = None
         self.loaded: Loaded | None = None
         self._kernels, self._host, self._clock = kernels, host, clock
-        self._caching, self._uncached = caching, uncached
+        self._caching, self._uncached, self._check = caching, uncached, check
         self._turn = asyncio.Lock()
-        self._writing: Writing | None = None
+        self._writing: Writing | Together | None = None
+        self._spoken: Together | None = None
+        self.adapters = AdapterShelf(self, driver, host, clock)
         self._store: ModelStore | None = None
+        self.draft: Loaded | None = None  # what guesses for the model
+        self._draft: LanguageModel | None = None
 
     async def store(self) -> ModelStore:
         """The files that are kept on this device. StorageError where that is not possible."""
@@ -95,7 +113,7 @@ class ModelShelf:
 
     def fits(self, needed: int) -> catalog.Fit:
         """Whether a model of so many bytes has room in the place of the one that is loaded."""
-        return catalog.fits(needed, self._host.device(), held=self.loaded.nbytes if self.loaded else 0)
+        return catalog.fits(needed, self._host.device(), held=sum(each.nbytes for each in (self.loaded, self.draft) if each))
 
     async def keep(self, source: Any, name: str, progress: Stage | None = None) -> StoredModel:
         """A copy on this device of a file of the user's: a path, or in the browser a File. See ``ModelStore.add``."""
@@ -114,8 +132,11 @@ class ModelShelf:
         entry = catalog.find(id)
         return await store.download(entry.url, sha256=entry.sha256, entry=entry.id, restart=restart, progress=tell)
 
-    async def load(self, source: Any, *, context: int = CONTEXT, keep: bool = True, progress: Stage | None = None) -> Loaded:
-        """Loads a model in the place of the one that is there.
+    async def load(
+        self, source: Any, *, context: int = CONTEXT, keep: bool = True, draft: Any = None, progress: Stage | None = None
+    ) -> Loaded:
+        """Loads a model in the place of the one that is there; draft: and another that guesses for it, as ``load_draft`` has it;
+        where that one cannot be loaded, the model stays without.
 
         source: "built-in", an id of the catalogue, an id or sha256 of a stored file, an address, a path, or in the browser a File. What
         comes from the network is kept on this device, unless ``keep`` is False: then it goes from the stream into memory alone. What can
@@ -130,6 +151,7 @@ class ModelShelf:
             begun = self._clock.elapsed_ms()
             head = await head_of(file)
             shape, need = Shape.of(head.metadata), of_head(head, context)
+            self._check(shape)
             fit, limit = self.fits(need.total), self._host.device().limit
             if limit is not None and need.total > limit:  # else it is tried: the memory that is held may be free inside
                 raise ModelError(f"{name} does not fit. {fit.why}")
@@ -147,12 +169,66 @@ class ModelShelf:
                 except BaseException:
                     self._let_go()
                     raise
+                self.adapters.offer(model)
             spent = self._clock.elapsed_ms() - begun
             shown = str(model.metadata.get("general.name") or name)
             self.loaded = Loaded(id, shown, shape.architecture, model.nbytes, model.runner.context, spent)
-            return self.loaded
         finally:
             await file.close()
+        if draft is not None:
+            await self.load_draft(draft, keep=keep, progress=progress)
+        return self.loaded
+
+    async def load_draft(self, source: Any, *, keep: bool = True, progress: Stage | None = None) -> Loaded:
+        """Loads a smaller model beside the one that answers, which guesses what that will say: several of its tokens are then checked in
+        one pass, and the text stays the same (``speculative``). It takes the place of another draft, and goes with the model.
+
+        source, keep: as of ``load``. What it keeps of the text draws on the pool of the conversations, and gives way to them. ModelError
+        where no model is loaded, for one that has other tokens, and where the two do not fit together: all is then as it was. Raises as
+        ``load``.
+        """
+        kernels, target = self._kernels(), self.model
+        if target is None or self.loaded is None:
+            raise ModelError("there is no model that a draft could guess for: load one first; nothing was loaded")
+        if kernels is None:
+            raise HostError("language models need kernels, and this installation has none: pip install 'pyruvllm[native]'")
+        id, name, file = await self._opened(source, keep, progress)
+        try:
+            begun = self._clock.elapsed_ms()
+            head = await head_of(file)
+            shape, need = Shape.of(head.metadata), of_head(head, target.runner.context)
+            mine, its = read_tokenizer(head.metadata).vocabulary, target.tokenizer.vocabulary
+            if not same_tokens(mine, its):
+                raise ModelError(f"{unlike(name, mine, self.loaded.name, its)}; {self.loaded.name} stays as it is.")
+            device, held, both = self._host.device(), self.loaded.nbytes, self.loaded.nbytes + need.total + need.work
+            fit = catalog.fits(both, device, held=held)
+            if device.limit is not None and both > device.limit:
+                raise ModelError(f"{name} does not fit beside {self.loaded.name}. {fit.why}")
+            await self.unload_draft()
+            async with self._turn:
+                if self.model is not target:
+                    raise ModelError(f"the model that {name} was to guess for is gone; no draft is loaded")
+                try:
+                    draft = await LanguageModel.load(
+                        file, kernels, context=target.runner.context, clock=self._clock, progress=_told(progress, "Loading into memory"),
+                        caching=Caching(own_cache(shape, kernels, PAGE).pool),  # of its own text; the other's is in the other's pool
+                    )  # fmt: skip
+                    target.assist(draft)
+                except MemoryError as error:
+                    gc.collect()
+                    raise ModelError(f"{name} does not fit beside {self.loaded.name}, which stays. {fit.why}") from error
+            self._draft, spent = draft, self._clock.elapsed_ms() - begun
+            shown, size = str(draft.metadata.get("general.name") or name), draft.nbytes
+            self.draft = Loaded(id, shown, shape.architecture, size, draft.runner.context, spent)
+            self.loaded = replace(self.loaded, draft=self.draft)
+            return self.draft
+        finally:
+            await file.close()
+
+    async def unload_draft(self) -> None:
+        """Gives the draft's memory back; the model answers on. Nothing happens where there is none."""
+        async with self._turn:
+            self._dismiss()
 
     async def load_onnx(
         self,
@@ -186,8 +262,17 @@ class ModelShelf:
                 await self.model.release()
             self._let_go()
 
+    def _dismiss(self) -> None:
+        if self._draft is not None:
+            self._draft.close()
+        self._draft = self.draft = None
+        if self.loaded is not None:
+            self.loaded = replace(self.loaded, draft=None)
+        gc.collect()
+
     def _let_go(self) -> None:
-        self.model = self.loaded = None
+        self._dismiss()
+        self.model = self.loaded = self._spoken = None
         self._uncached()
         gc.collect()  # a runner and its recordings know each other
 
@@ -196,6 +281,25 @@ class ModelShelf:
         async with self._turn:
             if self.model is not None:
                 self.model.forget()
+
+    async def together(self, prompts: Sequence[Prompt], sampling: Sampling | None = None, **options: Any) -> list[str]:
+        """What the model says to each of many prompts, several in one pass; each is a text, or the messages of a conversation. options: as
+        of ``Together.answers``. They are not grounded in the memory, and not witnessed. What else is asked waits until all are said, and
+        ``unload`` ends them where they are.
+
+        ModelError without a model, and with one in ONNX, which speaks in one conversation after the other. Raises as ``answers``.
+        """
+        async with self.turn() as model:
+            if not isinstance(model, LanguageModel):
+                raise ModelError("several are spoken together by a model from a GGUF file: load one first")
+            if self._spoken is None:
+                self._spoken = Together(model)
+            self._writing = self._spoken
+            return await self._spoken.answers(prompts, sampling, **options)
+
+    def alone(self) -> asyncio.Lock:
+        """While it is held, no answer is written."""
+        return self._turn
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Dialogue | None]:

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from ..config import Clock
+from ..errors import CacheError
 from .speaker import GUESSED, Pace, Speaker
 from .tokenizer import Vocabulary
 
@@ -41,6 +42,10 @@ class Drafts:
     rounds: int
     lookahead: int  # guesses that the next round would ask for; 0 while it rests
     off: str | None = None
+
+    def __str__(self) -> str:
+        share = f"{self.accepted} of {self.drafted} guesses were right" if self.drafted else "no guesses"
+        return f"{self.name}: {share}" + (f"; it rests, since {self.off}" if self.off else "")
 
 
 class Drafter(Protocol):
@@ -97,14 +102,17 @@ class DraftModel:
             return []
         same = next((at for at, (one, other) in enumerate(zip(speaker.history, ids, strict=False)) if one != other), None)
         known = min(len(speaker.history), len(ids) - 1) if same is None else same
-        speaker.rewind(known)
-        logits = await speaker.read(ids[known:], pace)
         guessed: list[int] = []
-        while (id := choose(logits[0], guessed)) is not None:
-            guessed.append(id)
-            if len(guessed) == count:
-                break
-            logits = await speaker.read([id], pace)
+        try:
+            speaker.rewind(known)
+            logits = await speaker.read(ids[known:], pace)
+            while (id := choose(logits[0], guessed)) is not None:
+                guessed.append(id)
+                if len(guessed) == count:
+                    break
+                logits = await speaker.read([id], pace)
+        except CacheError:  # it has no room beside the conversations: the answer goes on with what there is
+            pass
         return guessed
 
 
@@ -242,3 +250,14 @@ class _Record:
 def same_tokens(one: Vocabulary, other: Vocabulary) -> bool:
     """Whether a model with one can guess for a model with the other."""
     return one is other or (one.ends == other.ends and one.tokens == other.tokens)
+
+
+def unlike(name: str, one: Vocabulary, target: str, other: Vocabulary) -> str:
+    """Why a model cannot guess for another, in words."""
+    apart = next((at for at, (mine, its) in enumerate(zip(one.tokens, other.tokens, strict=False)) if mine != its), None)
+    how = f"it has {len(one)} tokens and {target} {len(other)}"
+    if len(one) == len(other):
+        how = (
+            f"token {apart} is {one.tokens[apart]!r} and not {other.tokens[apart]!r}" if apart is not None else "other tokens end its texts"
+        )
+    return f"{name} cannot guess for {target}: {how}. A smaller model of the same family would be right"

@@ -1,6 +1,7 @@
 """A thousand conversations on one small device: their keys and values under one budget that is never exceeded.
 
-    ./build.sh bench cache [--sessions 1000] [--tokens 256] [--budget 512] [--returns 2000] [--spoken 24] [--host native|chromium]
+    ./build.sh bench cache [--sessions 1000] [--tokens 256] [--budget 512] [--returns 2000] [--spoken 24] [--cold MB]
+        [--host native|chromium]
     ./build.sh bench cache --together [--rounds 6] [--kind q4_0] [--host native|chromium]
 
 Conversations of the shape of LFM2-350M come back by Zipf's law, each time for eight tokens more. First with keys and values that are
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pyruvllm.config import COLD
 from tests.bench import hosts
 from tests.bench.report import report
 from tests.e2e.browser import DIST, serving
@@ -46,7 +48,7 @@ async def measure(given):
     before = host.current().memory_bytes() or 0
     pool = Pool(budget, kernels.empty)
     cache = KvCache(form, pool, kernels)
-    caches = SessionCaches(cache, driver, limit=given["limit"] << 20)
+    caches = SessionCaches(cache, driver, limit=given["cold"])
     random = np.random.default_rng(1)
     k, v = (kernels.empty((32, 8, 64), np.float32) for _ in range(2))
     k[...], v[...] = random.standard_normal((2, 32, 8, 64))
@@ -269,8 +271,9 @@ async def together(given):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, value in (("sessions", 1000), ("tokens", 256), ("budget", 512), ("returns", 2000), ("spoken", 24), ("limit", 4096)):
+    for name, value in (("sessions", 1000), ("tokens", 256), ("budget", 512), ("returns", 2000), ("spoken", 24)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--cold", type=int, help="MB of conversations in the database; the host's default without")
     parser.add_argument("--kind", default="q4_0")
     parser.add_argument("--rounds", type=int, default=6, help="of conversations together beside one after the other")
     parser.add_argument("--together", action="store_true", help="that alone")
@@ -278,9 +281,11 @@ def main() -> int:
     options = parser.parse_args()
     if options.together:
         options.sessions = 0
-    given = {name: getattr(options, name) for name in ("sessions", "tokens", "budget", "returns", "limit")}
+    given = {name: getattr(options, name) for name in ("sessions", "tokens", "budget", "returns")}
+    given["cold"] = COLD["native" if options.host == "native" else "browser"] if options.cold is None else options.cold << 20
     figures: dict[str, object] = {
-        "conversations": f"{options.sessions} of {options.tokens} tokens, LFM2-350M {options.kind}, {options.host}"
+        "conversations": f"{options.sessions} of {options.tokens} tokens, LFM2-350M {options.kind}, {options.host}",
+        "of these in the database at most, MB": given["cold"] >> 20,
     }
     with tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as folder:
         path = Path(folder) / "model.gguf"

@@ -202,6 +202,41 @@ class SessionCacheContract:
         assert caches.reconsider() >= 1 and caches.find("dear").setting.old == "q8"
         check(caches.cache, caches.find("dear"), NEAR["q8"])
 
+    async def test_rows_do_not_go_while_they_are_read_back(self, kernels, open_memory):
+        caches = caches_over(kernels, await open_memory(), limit=1)  # one conversation at a time, whatever it takes
+        for seed, id in enumerate("ab"):
+            feed(caches.cache, caches.open(id).sequence, tokens(300, seed))
+            caches.cache.pool.unpin(caches.find(id).holding)
+            if id == "a":
+                before = image(caches.cache, caches.find("a"))
+                caches.freeze("a")
+        caches.cache.pool.resize(int(1.15 * caches.cache.pool.used))  # "b" goes for it, and its rows are more than may be there
+        resumed = caches.open("a")
+        assert resumed.tier == "cold" and image(caches.cache, resumed.sequence) == before and caches.tier("b") == "cold"
+
+    async def test_what_is_pinned_matters_most_and_what_idles_ever_less(self, kernels, open_memory):
+        memory = await open_memory()
+        caches = caches_over(kernels, memory)
+        caches.policies = PolicyStore(memory)
+        for id in ("pinned", "plain", "given", "unknown"):
+            if id != "unknown":
+                caches.sessions.open(id)
+            feed(caches.cache, caches.open(id, priority=0.7 if id == "given" else None).sequence, tokens(400, len(id)))
+        caches.sessions.pin("pinned")
+        matters = {"precision": "q4_0", "quality_weight": 0.8, "layer_range": [0, 16]}
+        caches.policies.put(PolicyEntry("quantization", matters, "instant_loop"))
+        assert caches.reconsider() == 1 and caches.find("pinned").setting.old == "f16"
+        assert [caches.find(id).holding.priority for id in ("pinned", "plain", "given", "unknown")] == [1.0, 0.5, 0.7, 0.5]
+        caches.sessions.pin("pinned", False)
+        memory.clock.now += caches.sessions.config.idle_ms // 2
+        found = [caches.importance.of(id, caches.find(id).holding) for id in ("pinned", "plain", "given")]
+        assert found == [0.25, 0.25, 0.7]
+        caches.policies.put(PolicyEntry("quantization", {**matters, "quality_weight": 0.5}, "instant_loop"))
+        caches.open("plain")
+        caches.cache.pool.resize(int(caches.cache.pool.used / 0.85))  # rather full
+        caches.reconsider()
+        assert [caches.find(id).setting.old for id in ("pinned", "plain", "given", "unknown")] == ["q8q4", "q8", "q8", "q8q4"]
+
     async def test_it_is_told_where_each_is_and_what_it_takes(self, kernels, open_memory):
         caches = caches_over(kernels, await open_memory())
         feed(caches.cache, caches.open("a").sequence, tokens(150))

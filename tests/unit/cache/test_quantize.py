@@ -32,6 +32,24 @@ def test_the_bundled_policy_gives_the_default():
     assert decide(bundled.parameters) == Setting(layers=(0, 16))
 
 
+@pytest.mark.parametrize(
+    ("chosen", "precision", "importance", "pressure", "old"),
+    [
+        ("q4", "q8", 1.0, 0.0, "q4"),  # a choice holds, whatever the policy's least is
+        ("q8q4", "fp16", 1.0, 0.0, "q8q4"),
+        ("f16", "q4_0", 0.5, 0.5, "f16"),
+        ("f16", "q4_0", 0.0, 0.95, "q4"),  # but in a full pool, for what matters little, as far as the policy allows
+        ("f16", "q8", 0.0, 0.95, "q8"),
+        ("q8", "fp16", 0.0, 1.0, "q8"),
+        ("q4", "q4_0", 0.2, 0.85, "q4"),
+    ],
+)
+def test_what_was_chosen_holds_but_for_a_full_pool(chosen, precision, importance, pressure, old):
+    choice = Setting(32, chosen, rotate=True)
+    parameters = {"precision": precision, "quality_weight": 0.2, "layer_range": [0, 2], "tail_length": 64}
+    assert decide(parameters, importance=importance, pressure=pressure, chosen=choice) == Setting(32, old, rotate=True)
+
+
 def test_what_cannot_be_is_refused():
     for wrong in ({"old": "q5"}, {"tail": 10}, {"tail": -16}):
         with pytest.raises(ConfigError):

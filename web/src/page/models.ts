@@ -181,6 +181,7 @@ function measured(loaded: LoadedModel): [string, string][] {
     ["Memory", bytes(loaded.nbytes)], ["Context", `${count(loaded.context)} tokens`], ["Loaded in", milliseconds(loaded.load_ms)],
     ["Written per second", last?.tokens_per_second ? `${last.tokens_per_second.toFixed(1)} tokens` : "not yet known"],
     ["First word after", last ? milliseconds(last.first_token_ms) : "not yet known"],
+    ["Guessed ahead", last ? last.guessing || "nothing to guess from" : "not yet known"],
   ];
 }
 

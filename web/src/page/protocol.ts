@@ -51,6 +51,10 @@ export interface Generated {
   first_token_ms: number;
   tokens_per_second: number;
   finish: string;
+  /** Tokens guessed and checked together, those that were right, and who guessed or why it rests, in words. */
+  guessed: number;
+  accepted: number;
+  guessing: string;
 }
 
 export interface Answer {
