@@ -216,7 +216,7 @@ class AnswerStream:
             query=asked.text,
             query_embedding=self._query,
             response_embedding=made.vector if made else None,
-            routing_decision=self._routing or llm.router.route(),
+            routing_decision=self._routing or self._as_routed(),
             model_used=self._generated.model if self._generated else made.kind if made else "none",
             latency=latency,
             context_doc_ids=tuple(hit.id for hit in self._hits),
@@ -225,6 +225,13 @@ class AnswerStream:
             generated=self._generated,
         )
         return llm.requests.record(session, turns, entry)
+
+    def _as_routed(self) -> RoutingDecision:
+        """Of a request that failed before it was routed, or by that."""
+        try:
+            return self.llm.router.route()
+        except RuvLLMError:
+            return self.llm.router.stated()
 
 
 class _Watch:

@@ -9,6 +9,7 @@ import pyruvllm
 from pyruvllm.config import Config
 from pyruvllm.errors import ConfigError, CorruptError, DuplicateError, LockedError, NotFoundError, PassphraseError, StorageError
 from pyruvllm.kernels.shelf import CURRENT, DriverShelf
+from pyruvllm.memory.policy import BUNDLED, PolicyEntry
 from tests.contracts.stores import WordEmbedder
 
 NOTES = {
@@ -262,6 +263,19 @@ class RuntimeContract:
         (entry,) = llm.witness.list()
         assert entry.error.kind == "FilterError" and "$nonsense" in entry.error.message
 
+    async def test_a_request_that_cannot_be_routed_is_witnessed(self, open_llm):
+        llm = await open_llm()
+        policy = llm.policies.put(PolicyEntry("router", {"fallback": {"model": "700M"}}, "background_loop"))
+        assert (await llm.ask("When does the lease end?")).routing.model == "700M"
+        llm.memory.driver.execute(
+            "UPDATE policies SET parameters = ? WHERE number = (SELECT number FROM records WHERE id = ?)", ['{"fallback": 3}', policy.id]
+        )
+        llm.policies.invalidate()
+        with pytest.raises(ConfigError, match="fallback"):
+            await llm.ask("When does the lease end?")
+        [entry] = llm.witness.list({"error.kind": "ConfigError"})
+        assert entry.routing_decision.model == "1.2B" and entry.routing_decision.policy == BUNDLED[0].id
+
     async def test_bad_arguments_are_refused(self, open_llm):
         llm = await open_llm()
         with pytest.raises(ConfigError):
@@ -288,7 +302,7 @@ class RuntimeContract:
         await llm.close()
         again = await open_llm()
         assert again.kernels.statistics() == llm.kernels.statistics() != {}
-        assert [entry.parameters["engine"] for entry in again.policies.list("kernel")] == [llm.kernels.engine]
+        assert [entry.parameters["engine"] for entry in again.policies.list("kernel")] == [llm.kernels.engine, ""], "and the bundled one"
 
     async def test_a_pack_of_kernels_that_is_refused_is_witnessed_once(self, open_llm):
         llm = await open_llm()
