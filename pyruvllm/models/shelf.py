@@ -76,6 +76,7 @@ class ModelShelf:
         self._kernels, self._host, self._clock = kernels, host, clock
         self._caching, self._uncached = caching, uncached
         self._turn = asyncio.Lock()
+        self._answering = self._stale = False
         self._writing: Writing | None = None
         self._store: ModelStore | None = None
 
@@ -194,17 +195,37 @@ class ModelShelf:
     async def forget(self) -> None:
         """Lets go of all that the model has of conversations, in memory and in the database."""
         async with self._turn:
-            if self.model is not None:
-                self.model.forget()
+            self._forget()
+
+    def forget_soon(self) -> None:
+        """The same at once, or when the answer that is being written is there."""
+        if self._answering:
+            self._stale = True
+        else:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._stale = False
+        if self.model is not None:
+            self.model.forget()
+
+    @asynccontextmanager
+    async def silence(self) -> AsyncIterator[None]:
+        """Nobody answers meanwhile."""
+        async with self._turn:
+            yield
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Dialogue | None]:
         """The loaded model, for one answer; None where it is gone by now."""
         async with self._turn:
+            self._answering = True
             try:
                 yield self.model
             finally:
-                self._writing = None
+                self._answering, self._writing = False, None
+                if self._stale:
+                    self._forget()
                 self._rest()
 
     def settle(self) -> None:

@@ -1,6 +1,7 @@
 """The whole of it, on whatever host runs this: remember, ask, cite, come back, forget."""
 
 import asyncio
+import weakref
 
 import numpy as np
 import pytest
@@ -329,8 +330,9 @@ class RuntimeContract:
         for act in (lambda: llm.ask("Which nuts?"), lambda: llm.remember("more"), llm.flush, llm.export, lambda: anext(aiter(stream))):
             with pytest.raises(LockedError, match="locked"):
                 await act()
-        with pytest.raises(LockedError):
-            llm.history("any")
+        for act in (lambda: llm.history("any"), lambda: llm.patterns.list(), lambda: llm.policies.list()):
+            with pytest.raises(LockedError):
+                act()
         with pytest.raises(PassphraseError):
             await llm.unlock("fish loft")
         assert llm.locked
@@ -338,6 +340,17 @@ class RuntimeContract:
         assert "hazelnuts" in (await llm.ask("Which nuts can my nephew not eat?")).text
         await llm.lock()
         await llm.close()
+
+    async def test_nothing_holds_a_locked_memory(self, open_llm):
+        llm = await open_llm(passphrase="net loft")
+        await self.told(llm)
+        answer = await llm.ask("Which nuts can my nephew not eat?", session="s")
+        llm.patterns.learn("Nuts are asked about.", llm.memory.vector(answer.sources[0].id), learned_from=[answer.id])
+        parts = [weakref.ref(part) for part in (llm.memory, llm.memory.collection("documents").index, llm.patterns, llm.witness)]
+        await llm.lock()  # collects, too
+        assert [part() for part in parts] == [None] * 4
+        await llm.unlock("net loft")
+        assert len(llm.patterns.list()) == 1
 
     async def test_a_memory_that_is_not_sealed_has_no_lock(self, open_llm):
         llm = await open_llm()
