@@ -277,7 +277,7 @@ class RuvLLM(Lockable, Pooled):
         return forgotten
 
     async def _forget(self, **of: Any) -> dict[str, int]:
-        await self.witness.flush()
+        await self.witness.drain()
         async with self.models.silence():
             return asdict(await self.forgetting.forget(**of))
 

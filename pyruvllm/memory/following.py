@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from .collection import Change
-from .journal import FORGOTTEN, Changed
+from .journal import UNSAID, Changed
 
 if TYPE_CHECKING:
     from .unified import UnifiedMemory
@@ -62,7 +62,7 @@ def catch_up(memory: "UnifiedMemory") -> None:
 
 def _let_go(memory: "UnifiedMemory", changed: Changed | None) -> None:
     """Where something was forgotten, or that cannot be told, whoever holds what was said is told."""
-    if changed is None or FORGOTTEN in changed:
+    if changed is None or UNSAID in changed:
         for callback in memory.forgotten:
             callback()
 

@@ -23,7 +23,7 @@ from ..errors import ConfigError, MemoryStoreError, NotFoundError
 from . import upkeep
 from .audit.chain import FORGOTTEN, RELEASED, Chain
 from .audit.retention import check_held
-from .journal import FORGOTTEN
+from .journal import UNSAID
 from .learned import blended, cut, learned_from
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Forgetting:
             for callback in memory.forgotten:  # they may have keys and values of what was said, which any conversation may have taken up
                 callback()
             driver.execute("DELETE FROM kv_sessions")
-            memory.journal.note_all(FORGOTTEN)
+            memory.journal.note_all(UNSAID)
             removed = Forgotten(
                 documents=len(traces.documents),
                 passages=len(traces.passages),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pyruvllm
-from pyruvllm.config import Config
+from pyruvllm.config import Config, WritebackConfig
 from pyruvllm.errors import ConfigError, CorruptError, DuplicateError, LockedError, NotFoundError, PassphraseError, StorageError
 from pyruvllm.kernels.shelf import CURRENT, DriverShelf
 from pyruvllm.memory.policy import BUNDLED, PolicyEntry
@@ -276,6 +276,14 @@ class RuntimeContract:
             await llm.ask("When does the lease end?")
         [entry] = llm.witness.list({"error.kind": "ConfigError"})
         assert entry.routing_decision.model == "1.2B" and entry.routing_decision.policy == BUNDLED[0].id
+
+    async def test_an_answer_that_the_log_cannot_take_says_so(self, open_llm):
+        llm = await open_llm(config=Config(writeback=WritebackConfig(bound=1, wait_ms=60_000)))
+        first, second = [await llm.ask("When does the lease end?", session="s") for _ in range(2)]
+        assert (first.recorded, second.recorded) == (True, False)
+        await llm.flush()
+        assert [entry.request_id for entry in llm.witness.list()] == [first.id]
+        assert (await llm.ask("And then?", session="s")).recorded and llm.sessions.get("s").turn_count == 6
 
     async def test_bad_arguments_are_refused(self, open_llm):
         llm = await open_llm()
