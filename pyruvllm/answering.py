@@ -158,7 +158,7 @@ class AnswerStream:
         answer = min(config.max_tokens, room // 2)
         asked, before = self.question, self._history(config.history)
         grounding = ground(model, asked.text, self._hits, before, room - answer, asked.instructions)
-        writing = self._writing = Writing(model, grounding, self._hits, config, self._routing, room, asked.session)
+        writing = self._writing = Writing(model, grounding, self._hits, config, self._routing, room, asked.session, self._adapter())
         models.began(writing)
         if self._stopped:
             writing.stop()
@@ -183,6 +183,13 @@ class AnswerStream:
         self.sources = cited(self._hits, quotes)
         vector = (await self.llm.memory.embedder.embed([text]))[0]
         self._made = Composition(text, "generated", quotes, vector)
+
+    def _adapter(self) -> str | None:
+        """That of the session, if it has one."""
+        try:
+            return None if self.question.session is None else self.llm.sessions.get(self.question.session).active_adapter
+        except NotFoundError:
+            return None
 
     def _history(self, most: int) -> list[Message]:
         """The last exchanges before the question. What stood behind the answers stands behind the next one too."""

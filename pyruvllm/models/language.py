@@ -115,6 +115,9 @@ class LanguageModel(Dialogue):
     def adapters(self) -> Adapters:
         return self.runner.adapters
 
+    def has_adapter(self, name: str) -> bool:
+        return name in self.adapters.names
+
     def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
         identity = self.adapters.identity(adapter)
         if session is not None:

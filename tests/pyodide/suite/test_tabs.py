@@ -10,6 +10,7 @@ import pytest
 
 import pyruvllm
 from pyruvllm import host
+from pyruvllm.config import Config, SessionConfig
 from pyruvllm.errors import ConfigError, DuplicateError, NotFoundError, ReadOnlyError
 from pyruvllm.memory.unified import UnifiedMemory
 from pyruvllm.storage import delete_database, open_driver
@@ -32,8 +33,8 @@ async def name():
 async def open_tab(name):
     opened = []
 
-    async def open_tab():
-        opened.append(await pyruvllm.open(name, embedder=WordEmbedder()))
+    async def open_tab(**options):
+        opened.append(await pyruvllm.open(name, embedder=WordEmbedder(), **options))
         return opened[-1]
 
     yield open_tab
@@ -218,6 +219,18 @@ async def test_a_tab_that_takes_over_has_let_go_of_what_was_forgotten(open_tab):
     await until(lambda: holds_nothing(first))
     await first.take_over()
     assert first.memory.driver.query("SELECT count(*) FROM kv_sessions") == [(0,)]
+
+
+async def test_who_takes_over_ends_the_sessions_that_are_due(open_tab):
+    first, second = await open_tab(), await open_tab(config=Config(session=SessionConfig(idle_ms=100)))
+    await first.ask("Anything?", session="s")
+    await first.flush()
+    await until(lambda: second.sessions.count(live=True) == 1)
+    await asyncio.sleep(0.2)
+    assert second.sessions.count(live=True) == 1, "a follower ends none"
+    await first.close()
+    await until(lambda: second.memory.writable)
+    await until(lambda: not second.sessions.count(live=True))
 
 
 async def test_what_was_done_is_not_done_again_under_the_same_id(open_tab):
