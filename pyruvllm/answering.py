@@ -159,7 +159,7 @@ class AnswerStream:
         answer = min(config.max_tokens, room // 2)
         asked, before = self.question, self._history(config.history)
         grounding = ground(model, asked.text, self._hits, before, room - answer, asked.instructions)
-        writing = self._writing = Writing(model, grounding, self._hits, config, self._routing, room, asked.session)
+        writing = self._writing = Writing(model, grounding, self._hits, config, self._routing, room, asked.session, self._adapter())
         models.began(writing)
         if self._stopped:
             writing.stop()
@@ -186,6 +186,13 @@ class AnswerStream:
         self.sources = cited(self._hits, quotes)
         vector = (await self.llm.memory.embedder.embed([text]))[0]
         self._made = Composition(text, "generated", quotes, vector)
+
+    def _adapter(self) -> str | None:
+        """That of the session, if it has one."""
+        try:
+            return None if self.question.session is None else self.llm.sessions.get(self.question.session).active_adapter
+        except NotFoundError:
+            return None
 
     def _history(self, most: int) -> list[Message]:
         """The last exchanges before the question. What stood behind the answers stands behind the next one too."""
@@ -219,7 +226,7 @@ class AnswerStream:
             query=asked.text,
             query_embedding=self._query,
             response_embedding=made.vector if made else None,
-            routing_decision=self._routing or llm.router.route(),
+            routing_decision=self._routing or self._as_routed(),
             model_used=self._generated.model if self._generated else made.kind if made else "none",
             latency=latency,
             context_doc_ids=tuple(hit.id for hit in self._hits),
@@ -229,6 +236,13 @@ class AnswerStream:
             user_id=asked.user,
         )
         return llm.requests.record(session, turns, entry)
+
+    def _as_routed(self) -> RoutingDecision:
+        """Of a request that failed before it was routed, or by that."""
+        try:
+            return self.llm.router.route()
+        except RuvLLMError:
+            return self.llm.router.stated()
 
 
 class _Watch:

@@ -10,10 +10,10 @@ from .errors import ConfigError, LockedError, StorageError
 from .kernels.registry import KernelRegistry
 from .memory.unified import UnifiedMemory
 from .memory.words import stem
-from .storage import Protection, Secret
+from .storage import Protection, Secret, is_sealed_file, open_sealed_file
 
 # of what an open memory consists
-PARTS = ("memory", "kernels", "documents", "sessions", "policies", "witness", "requests", "forgetting", "router")
+PARTS = ("memory", "kernels", "documents", "sessions", "policies", "patterns", "witness", "requests", "forgetting", "router")
 Reopen = Callable[[Secret], Awaitable[tuple[UnifiedMemory, KernelRegistry | None]]]
 
 
@@ -27,6 +27,15 @@ class Locked:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         raise LockedError(f"the memory {self._name!r} is locked; await unlock() opens it")
+
+
+async def unsealed(image: bytes, passphrase: str | None) -> bytes:
+    """A file that was exported, plain: it is sealed exactly if it starts so."""
+    if passphrase is not None:
+        return await open_sealed_file(image, passphrase)
+    if is_sealed_file(image):
+        raise LockedError("this file is sealed: give its passphrase; everything is as it was")
+    return image
 
 
 def forget_words() -> None:
@@ -115,6 +124,7 @@ class Lockable:
         await self.close()
         for part in PARTS:
             setattr(self, part, Locked(name))
+        await asyncio.sleep(0)  # the step that goes on from a task that was ended has its error, and that the task's frames
         forget_words()
 
     async def unlock(self, passphrase: str | None = None) -> None:

@@ -12,9 +12,9 @@ from .answering import AnswerStream, Question
 from .config import Config, GenerationConfig
 from .embed import open_embedder
 from .embed.embedder import Embedder
-from .errors import ConfigError, DuplicateError, FencedError, LockedError, NotFoundError, QuotaError, ReadOnlyError
+from .errors import ConfigError, DuplicateError, FencedError, NotFoundError, QuotaError, ReadOnlyError
 from .kernels.registry import KernelRegistry
-from .locking import Lockable, Reopen
+from .locking import Lockable, Reopen, unsealed
 from .memory import room
 from .memory.columns import checked_text
 from .memory.documents import Document, DocumentStore
@@ -31,7 +31,7 @@ from .models.citation import recited
 from .models.shelf import ModelShelf
 from .pooling import Pooled
 from .routing.router import PolicyRouter
-from .storage import Secret, check, delete_database, is_sealed_file, migrate, open_driver, open_sealed_file, sealed_file
+from .storage import Secret, check, delete_database, migrate, open_driver, sealed_file
 from .storage.driver import Driver
 from .storage.schema import MIGRATIONS
 from .tabs import Tabbed
@@ -99,7 +99,7 @@ async def open_bytes(
     async def opened(secret: Secret) -> tuple[UnifiedMemory, KernelRegistry | None]:
         return await _parts(await open_driver(str(name), secret=secret), *how)
 
-    image = await _unsealed(image, passphrase)
+    image = await unsealed(image, passphrase)
     driver = await open_driver(str(name))
     taken = driver.query("SELECT count(*) FROM sqlite_schema") != [(0,)]
     try:
@@ -127,15 +127,6 @@ async def _parts(driver: Driver, config: Config, embedder: Embedder | None, step
     except BaseException:
         await driver.close()
         raise
-
-
-async def _unsealed(image: bytes, passphrase: str | None) -> bytes:
-    """A file that was exported, plain: it is sealed exactly if it starts so."""
-    if passphrase is not None:
-        return await open_sealed_file(image, passphrase)
-    if is_sealed_file(image):
-        raise LockedError("this file is sealed: give its passphrase; everything is as it was")
-    return image
 
 
 class RuvLLM(Lockable, Pooled, Tabbed):
@@ -171,6 +162,7 @@ class RuvLLM(Lockable, Pooled, Tabbed):
         self.serve_writes()
         self.lock_after(memory.config.lock_after_minutes)
         memory.told.append(self._told)
+        memory.forgotten.append(lambda: self.models.forget_soon())
         memory.join()
 
     def _witness_refused(self, kernels: KernelRegistry) -> None:
@@ -256,7 +248,9 @@ class RuvLLM(Lockable, Pooled, Tabbed):
     ) -> Forgotten:
         """Removes a document, a session, or all of a user, and says how much of what; see ``memory.forgetting``.
 
-        On return it is gone from the stored database as well, and was searched for in vain. NotFoundError, HeldError.
+        On return it is gone from the stored database as well, and was searched for in vain. What a loaded model keeps of conversations
+        goes as a whole, in the tab that writes, which waits for the answer that is being written, and in all others. NotFoundError,
+        HeldError.
         """
         of = {"document": document, "session": session, "user": user, "despite_hold": despite_hold}
         await self.requests.flush()
@@ -265,8 +259,9 @@ class RuvLLM(Lockable, Pooled, Tabbed):
         return forgotten
 
     async def _forget(self, **of: Any) -> dict[str, int]:
-        await self.witness.flush()
-        return asdict(await self.forgetting.forget(**of))
+        await self.witness.drain()
+        async with self.models.alone():
+            return asdict(await self.forgetting.forget(**of))
 
     async def feedback(self, id: str, quality: float) -> None:
         """How good the answer with that witness id was, 0 (useless) to 1 (right). Durable on return."""
@@ -325,7 +320,7 @@ class RuvLLM(Lockable, Pooled, Tabbed):
 
         CorruptError, NewerError or PassphraseError when the file cannot be used: then all stays as it was.
         """
-        image = await _unsealed(image, passphrase)
+        image = await unsealed(image, passphrase)
         await self.flush()
         await self.memory.driver.take_over()
         await self.memory.driver.replace(image, check)

@@ -138,7 +138,7 @@ class Answer:
     ``kind`` says how the text came about: ``generated`` was written by a language model from what was recalled, ``extractive`` is
     composed of sentences quoted from memory, ``none`` means that nothing recalled was close enough to quote. ``notes`` say, in words,
     why it is not what one would expect: what was left out, which sources the model made up, why no model answered. ``recorded`` is
-    False where the memory is read-only.
+    False where there is no witness entry of it: the memory is read-only, or the log is full or cannot take it.
     """
 
     id: str  # of the witness entry

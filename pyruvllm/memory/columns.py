@@ -10,6 +10,7 @@ import numpy as np
 from ..config import DIMENSION
 from ..errors import ConfigError
 
+LARGEST = 65504.0  # number of float16
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -57,7 +58,7 @@ def cleaned_text(text: Any, what: str) -> str:
 
 
 def checked_vector(vector: Any, what: str) -> np.ndarray | None:
-    """(768,) float32, or None. ConfigError for another shape and for values that are not finite."""
+    """(768,) float32, or None. ConfigError for another shape, and for values that are not finite or would not be in float16."""
     if vector is None:
         return None
     array = np.asarray(vector, dtype=np.float32)
@@ -65,6 +66,8 @@ def checked_vector(vector: Any, what: str) -> np.ndarray | None:
         raise ConfigError(f"{what} has the shape {array.shape}; ({DIMENSION},) is right")
     if not np.isfinite(array).all():
         raise ConfigError(f"{what} has values that are not finite")
+    if np.abs(array).max() > LARGEST:
+        raise ConfigError(f"{what} has the value {array[np.abs(array).argmax()]}; it is kept in float16, to which {LARGEST} is the largest")
     return array
 
 

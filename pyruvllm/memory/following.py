@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from .collection import Change
+from .journal import UNSAID, Changed
 
 if TYPE_CHECKING:
     from .unified import UnifiedMemory
@@ -21,6 +22,7 @@ def told(memory: "UnifiedMemory", what: str, why: str) -> None:
         elif what == "writer":
             lead(memory)
         else:
+            _let_go(memory, memory.journal.since())
             reload(memory)
     except Exception:
         log.exception("the indexes could not follow what another tab saved: they are made anew")
@@ -45,6 +47,7 @@ def catch_up(memory: "UnifiedMemory") -> None:
     """Brings the indexes to what the tables say now."""
     changed = memory.journal.since()
     memory.journal.mark()
+    _let_go(memory, changed)
     memory.graph.forget_adjacency()
     memory.distrust()
     if changed is None:
@@ -55,6 +58,13 @@ def catch_up(memory: "UnifiedMemory") -> None:
         else:
             _take_in(memory, name, numbers)
     memory.start_upkeep()
+
+
+def _let_go(memory: "UnifiedMemory", changed: Changed | None) -> None:
+    """Where something was forgotten, or that cannot be told, whoever holds what was said is told."""
+    if changed is None or UNSAID in changed:
+        for callback in memory.forgotten:
+            callback()
 
 
 def _take_in(memory: "UnifiedMemory", name: str, numbers: list[int]) -> None:

@@ -27,6 +27,7 @@ from ..errors import ConfigError, MemoryStoreError, NotFoundError
 from . import upkeep
 from .audit.chain import FORGOTTEN, RELEASED, Chain
 from .audit.retention import check_held
+from .journal import UNSAID
 from .learned import blended, cut, learned_from
 
 if TYPE_CHECKING:
@@ -211,7 +212,10 @@ class Forgetting:
             driver.execute(f"DELETE FROM documents WHERE id {LISTED}", [json.dumps(traces.documents)])
             embeddings = driver.query("SELECT count(*) FROM embeddings")
             clear(driver)
-            driver.execute("DELETE FROM kv_sessions")  # keys and values of what was said, which any conversation may have taken up
+            for callback in memory.forgotten:  # they may have keys and values of what was said, which any conversation may have taken up
+                callback()
+            driver.execute("DELETE FROM kv_sessions")
+            memory.journal.note_all(UNSAID)
             removed = Forgotten(
                 documents=len(traces.documents),
                 passages=len(traces.passages),

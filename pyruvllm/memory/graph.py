@@ -11,6 +11,7 @@ commit and never run ahead of one.
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ NUMBERED = """SELECT l.source, l.relation, l.target, l.weight FROM json_each(?) 
     CROSS JOIN nodes AS t ON t.id = json_extract(j.value, '$[2]')
     CROSS JOIN links AS l ON l.source = s.number AND l.relation = r.number AND l.target = t.number"""
 ONE = "source = ? AND relation = ? AND target = ?"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -168,25 +173,28 @@ class Graph:
         return dict(self._driver.query(sql, [given]))  # type: ignore[arg-type]
 
     def scale(self, source: str, target: str, relation: str, factor: float, *, most: float = HEAVIEST) -> Edge:
-        """Multiplies an edge's weight, up to ``most``. NotFoundError."""
+        """Multiplies an edge's weight; see ``scale_many``. NotFoundError."""
         if not self.scale_many([(source, relation, target)], factor, most=most):
             raise NotFoundError(f"no edge {source!r} {relation!r} {target!r}")
         return self._edge(source, relation, target)
 
     def scale_many(self, keys: Sequence[tuple[str, str, str]], factor: float, *, most: float = HEAVIEST) -> int:
-        """Multiplies the weights of edges (source, relation, target), up to ``most``; returns of how many: others are passed over."""
-        if not 0 <= factor < float("inf"):
-            raise ConfigError(f"a factor is 0 or more, not {factor!r}")
+        """Multiplies the weights of edges (source, relation, target); returns of how many: others are passed over.
+
+        Weights grow up to ``most``; what was linked with more than that stays as heavy as it is. ConfigError.
+        """
+        if not _number(factor) or factor < 0:
+            raise ConfigError(f"a factor is a finite number of 0 or more, not {factor!r}")
         given = list(dict.fromkeys(keys))
         with self._transaction():
             rows: Any = self._driver.query(NUMBERED, [json.dumps(given)])
-            after = [(*row[:3], min(most, row[3] * factor)) for row in rows]
+            after = [(*row[:3], max(row[3], min(most, row[3] * factor)) if factor > 1 else row[3] * factor) for row in rows]
             self._driver.executemany(f"UPDATE links SET weight = ? WHERE {ONE}", [(row[3], *row[:3]) for row in after])
             self.changes.append(("put", (after,)))
         return len(after)
 
     def reinforce(self, source: str, target: str, relation: str, useful: bool) -> Edge:
-        """5 % heavier where the edge helped, up to 10; 2 % lighter where it did not. NotFoundError."""
+        """5 % heavier where the edge helped, up to 10, and never lighter; 2 % lighter where it did not. NotFoundError."""
         return self.scale(source, target, relation, USEFUL if useful else USELESS)
 
     def reinforce_many(self, keys: Sequence[tuple[str, str, str]], useful: bool) -> int:
@@ -195,12 +203,14 @@ class Graph:
 
     async def decay(self, factor: float, relation: str | None = None) -> int:
         """Multiplies the weights of one relation, or of all that are not structure; returns of how many edges. In slices."""
-        if not 0 <= factor <= 1:
+        if not _number(factor) or not 0 <= factor <= 1:
             raise ConfigError(f"weights fade by a factor between 0 and 1, not {factor!r}")
         return await self._swept("UPDATE links SET weight = weight * ?", "fade", factor, relation)
 
     async def prune(self, below: float, relation: str | None = None) -> int:
-        """Removes edges lighter than that, of one relation or of all that are not structure; returns how many. In slices."""
+        """Removes edges lighter than that, of one relation or of all that are not structure; returns how many. In slices. ConfigError."""
+        if not _number(below):
+            raise ConfigError(f"edges are pruned below a weight, which is a finite number, not {below!r}; none was removed")
         return await self._swept("DELETE FROM links WHERE weight < ? AND", "prune", below, relation)
 
     async def _swept(self, sql: str, method: str, value: float, relation: str | None) -> int:
@@ -217,6 +227,8 @@ class Graph:
         return changed
 
     def _fading(self, relation: str | None) -> list[int]:
+        if not isinstance(relation, (str, type(None))):
+            raise ConfigError(f"a relation is a string, not {relation!r}; no edge was changed")
         test, names = ("name = ?", [relation]) if relation is not None else (f"name NOT IN ({', '.join('?' * len(STRUCTURE))})", STRUCTURE)
         return [int(number) for (number,) in self._driver.query(f"SELECT number FROM relations WHERE {test}", names)]  # type: ignore[arg-type]
 

@@ -14,6 +14,8 @@ from .collection import Change
 KEPT = 256  # commits
 LISTED = 1000  # numbers in a row at most; of a collection with more, all is read again
 
+UNSAID = ""  # stands, as no collection's name, for what was said and is to be held nowhere any more
+
 Changed = dict[str, list[int] | None]  # numbers by collection; None: any
 
 

@@ -103,7 +103,7 @@ class KernelStatistics:
         }
         with memory.transaction():
             self.policies.put(PolicyEntry(TYPE, parameters, "instant_loop", confidence=1.0))
-            entries = self.policies.list(TYPE)
+            entries = [entry for entry in self.policies.list(TYPE) if entry.source != "bundled"]
             own, others = ([entry.id for entry in entries if self._own(entry) is mine] for mine in (True, False))
             memory.remove(own[VERSIONS:] + others[OTHERS:])
         self._saved, self._version = changes, self._version + 1

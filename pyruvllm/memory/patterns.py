@@ -74,8 +74,12 @@ class PatternStore:
         """Takes in a lesson: it becomes part of the nearest pattern of its kind (cosine of 0.85 or more), or a pattern of its own.
 
         The pattern that it becomes part of keeps its text, takes the parameters of the better one, and moves its centre and quality.
-        ConfigError, SpaceError.
+        ``learned_from`` are ids of entries, sessions, documents or whatever else; they are taken as they are, for an entry may still be
+        queued: an id of nothing is a source that no forgetting will ever name. ConfigError, SpaceError.
         """
+        if isinstance(learned_from, str):
+            raise ConfigError(f"learned_from is {learned_from!r}; a list of ids would be right")
+        sources = [checked_text(id, "an id of what a pattern is learned from") for id in dict.fromkeys(learned_from)]
         checked_text(text, "a pattern"), checked_text(kind, "a pattern's kind"), between("quality", quality, 0, 1)
         vector = checked_vector(embedding, "embedding")
         if vector is None or not np.any(vector):
@@ -86,7 +90,7 @@ class PatternStore:
         known = self._same(vector, kind)
         with self.memory.transaction():
             pattern = self._insert(lesson) if known is None else self._merge(known, lesson)
-            self.memory.graph.link_many(Edge(pattern.id, source, "derived") for source in dict.fromkeys(learned_from))
+            self.memory.graph.link_many(Edge(pattern.id, source, "derived") for source in sources)
         self._make_room()
         return pattern
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import ConfigError, NotFoundError
 from ..types import Draft
 from .columns import checked_vector, from_blob, to_blob, to_json
-from .parameters import TYPED, EwcPolicy, Fallback, PatternPolicy, Policy, QuantizationPolicy, RouterPolicy, between, one_of
+from .parameters import TYPED, EwcPolicy, Fallback, KernelPolicy, PatternPolicy, Policy, QuantizationPolicy, RouterPolicy, between, one_of
 
 if TYPE_CHECKING:
     from .unified import UnifiedMemory
@@ -75,11 +75,16 @@ class PolicyEntry:
         return TYPED[self.policy_type].of(self.parameters)  # type: ignore[attr-defined]
 
 
+DEFAULTS: tuple[tuple[str, Policy], ...] = (
+    ("router", RouterPolicy()),
+    ("quantization", QuantizationPolicy()),
+    ("ewc", EwcPolicy()),
+    ("pattern", PatternPolicy()),
+    ("kernel", KernelPolicy(pack="", engine="")),  # of no pack in no engine: nothing was measured yet
+)
 BUNDLED = tuple(
     PolicyEntry(name, json.loads(to_json(asdict(parameters), name)), "bundled", id=f"b0000000-0000-4000-8000-00000000000{number}")
-    for number, (name, parameters) in enumerate(
-        (("router", RouterPolicy()), ("quantization", QuantizationPolicy()), ("ewc", EwcPolicy()), ("pattern", PatternPolicy())), 1
-    )
+    for number, (name, parameters) in enumerate(DEFAULTS, 1)
 )
 
 

@@ -32,22 +32,30 @@ class Requests:
         memory.told.append(self._told)
 
     def record(self, session: str, turns: Sequence[Mapping[str, Any]], entry: WitnessEntry) -> bool:
-        """``turns``: arguments of ``SessionIndex.append``. False where nothing can be written."""
+        """``turns``: arguments of ``SessionIndex.append``. False where there will be no witness entry: nothing can be written, or the log
+        does not take it, and then the turns are there all the same.
+        """
         role, request = self.memory.driver.role, {"session": session, "turns": turns, "entry": _plain(entry)}
         if role == "follower":
             return self.queue.put(request)
         if role == "reader":
             return False
-        self._kept = {id: kept for id, kept in self._kept.items() if self.witness.waits(id)} | {entry.request_id: request}
         with self.memory.transaction():
             self._append(session, turns, entry.user_id, always=True)
-        self.witness.record(entry)
-        return True
+        try:
+            recorded = self.witness.record(entry)
+        except RuvLLMError as error:
+            recorded = False
+            log.error("the witness entry %s was refused: %s", entry.request_id, error)
+        self._kept = {id: kept for id, kept in self._kept.items() if self.witness.waits(id)}
+        if recorded:
+            self._kept[entry.request_id] = request
+        return recorded
 
     async def flush(self) -> None:
         """Returns when all that was recorded before the call is durable."""
         await self.queue.flush()
-        await self.witness.flush()
+        await self.witness.drain()
 
     async def close(self) -> None:
         await self.queue.close()

@@ -72,8 +72,11 @@ class KvCacheRef:
     def __post_init__(self) -> None:
         if self.tier not in TIERS:
             raise ConfigError(f"tier is {self.tier!r}; one of {', '.join(TIERS)} would be right")
-        if self.cached_tokens < 0:
-            raise ConfigError(f"cached_tokens is {self.cached_tokens}; 0 or more would be right")
+        if not isinstance(self.location, str) or not isinstance(self.quantization, CacheQuantization):
+            raise ConfigError(f"a cache has a location and a CacheQuantization, not {self.location!r} and {self.quantization!r}")
+        for name in ("cached_tokens", "created_at"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; a whole number of 0 or more would be right")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +120,7 @@ class SessionIndex:
         memory.operations.add("sessions.delete", self._delete)
         memory.watch(COLLECTION, self._cool)
         memory.on_close(self._stop)
+        memory.told.append(self._told)
         self._set_timer()
 
     def open(self, id: str | None = None, user_id: str | None = None, metadata: Metadata | None = None) -> Session:
@@ -233,25 +237,28 @@ class SessionIndex:
         return [Turn(role, content, said_at, witness, json.loads(details)) for role, content, said_at, witness, details in reversed(rows)]
 
     def update(self, id: str, **changes: Any) -> Session:
-        """Sets ``active_adapter``, ``kv_cache_ref`` or ``metadata``. NotFoundError, ConfigError."""
+        """Sets ``active_adapter``, ``kv_cache_ref`` or ``metadata``; another adapter takes the cache of the one before with it, unless one
+        is given. NotFoundError, ConfigError: then nothing was changed.
+        """
         unknown = sorted(set(changes) - {"active_adapter", "kv_cache_ref", "metadata"})
         if unknown:
             raise ConfigError(f"a session has no {unknown[0]!r} to set; active_adapter, kv_cache_ref and metadata can be")
+        cache = changes.get("kv_cache_ref")
+        if not isinstance(cache, (KvCacheRef, type(None))):
+            raise ConfigError(f"kv_cache_ref is {cache!r}; a KvCacheRef or None would be right")
         with self.memory.transaction():
             self._row(id)
             if "active_adapter" in changes:
-                self._set(id, "active_adapter = ?", changes["active_adapter"])
+                self.switch_adapter(id, changes["active_adapter"])
             if "kv_cache_ref" in changes:
-                cache = changes["kv_cache_ref"]
                 self._set(id, "kv_cache = ?", None if cache is None else to_json(asdict(cache), "kv_cache_ref"))
             if "metadata" in changes:
                 self.memory.revise(id, metadata=changes["metadata"])
         return self.get(id)
 
     def switch_adapter(self, id: str, adapter: str | None) -> Session:
-        """The adapter that its next turns are answered with; None: the bare model. Keys and values of another adapter are of no use to it.
-
-        NotFoundError.
+        """The adapter that its next turns are answered with, where the loaded model has it: else the bare model answers, and the answer
+        says so. None: the bare model. Keys and values of another adapter are of no use to it. NotFoundError, ConfigError.
         """
         if adapter is not None:
             checked_text(adapter, "an adapter's id")
@@ -359,7 +366,12 @@ class SessionIndex:
             if self.config.keep_ms is not None or self.count(live=True):  # else it rests until one is
                 self._set_timer(soon=len(ended) == AT_ONCE)
         except RuvLLMError as error:
-            log.warning("sessions that are due did not expire: %s", error)
+            log.warning("sessions that are due did not expire, which is tried again: %s", error)
+            self._set_timer()
+
+    def _told(self, what: str, why: str) -> None:
+        if what == "writer":  # as a follower it ended none
+            self._set_timer(soon=True)
 
     def _stop(self) -> None:
         if self._timer is not None:

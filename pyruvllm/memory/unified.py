@@ -61,6 +61,7 @@ class UnifiedMemory(Searchable):
         self.before_flush: Callable[[], None] | None = None  # writes what is worth keeping but no flush of its own
         self.journal = Journal(driver, config.clock)
         self.operations = Operations(driver, config.clock, self.flush)
+        self.forgotten: list[Callable[[], None]] = []  # when something was, here or in another tab: whoever holds what was said lets go
         self.told: list[Callable[[str, str], None]] = []  # what became of this tab among others, and why; see Driver.follow
         self.writes = RecordWrites(self)
 

@@ -14,12 +14,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..config import WritebackConfig
-from ..errors import ConfigError, DuplicateError, NotFoundError, RuvLLMError, StorageError
+from ..errors import ConfigError, DuplicateError, MemoryStoreError, NotFoundError, RuvLLMError, StorageError
 from ..types import Draft
 from .audit.audited import Audited
 from .audit.chain import RATED, RECORDED, Chain
 from .audit.entry import COLLECTION, COLUMNS, SELECT, WitnessEntry, entry_of, metadata_of
 from .audit.entry import quality as checked_quality
+from .collection import check_space
 from .columns import to_blob
 from .graph import Edge
 from .writeback import WritebackQueue
@@ -40,12 +41,15 @@ log = logging.getLogger("pyruvllm")
 
 
 class WitnessLog(Audited):
-    """``refused`` counts entries that the memory would not take, such as one from another embedding space; they are logged."""
+    """What can be known of an entry is checked when it is recorded. ``refused`` counts those that the memory would not take after all,
+    such as one whose id was taken meanwhile; they are logged, and ``flush`` tells.
+    """
 
     def __init__(self, memory: "UnifiedMemory", config: WritebackConfig | None = None):
         self.memory = memory
         self.queue: WritebackQueue[str] = WritebackQueue(self._write, config or memory.config.writeback, memory.clock)
         self.refused = 0
+        self._refusals: dict[str, RuvLLMError] = {}  # that no flush told of
         self.chain = Chain(memory.driver, memory.clock)
         self._waiting: dict[str, WitnessEntry] = {}  # what the queue holds, by id, oldest first
         memory.operations.add("witness.rate", self._rate)
@@ -56,15 +60,19 @@ class WitnessLog(Audited):
     def record(self, entry: WitnessEntry) -> bool:
         """Queues an entry and returns at once. False: read-only, or the queue is full or closed; it is dropped and counted.
 
-        DuplicateError if an entry of that id is waiting.
+        DuplicateError for an id that is waiting or taken, SpaceError for a vector while the log's are of another space.
         """
         if entry.request_id in self._waiting:
             raise DuplicateError(f"the witness entry {entry.request_id!r} is recorded already")
-        if not entry.timestamp:
-            entry = replace(entry, timestamp=self.memory.clock.now_ms())
         if not self.memory.writable:
             self.queue.dropped += 1
             return False
+        if self.memory.records.taken([entry.request_id]):
+            raise DuplicateError(f"the id {entry.request_id!r} is taken; the witness entry was not recorded")
+        if entry.query_embedding is not None:
+            check_space(COLLECTION, self.memory.collection(COLLECTION).space, self.memory.embedder.space)
+        if not entry.timestamp:
+            entry = replace(entry, timestamp=self.memory.clock.now_ms())
         if not self.queue.put(entry.request_id):
             return False
         self._waiting[entry.request_id] = entry
@@ -107,7 +115,17 @@ class WitnessLog(Audited):
         await self.memory.flush()
 
     async def flush(self) -> None:
-        """Returns when everything recorded before the call is durable."""
+        """Returns when everything recorded before the call is durable. MemoryStoreError names entries that the memory refused since
+        the last call, and why; the others are durable then.
+        """
+        await self.drain()
+        refused, self._refusals = self._refusals, {}
+        if refused:
+            told = "; ".join(f"{id}: {error}" for id, error in refused.items())
+            raise MemoryStoreError(f"{len(refused)} witness entries were refused and are not in the log, the others are: {told}")
+
+    async def drain(self) -> None:
+        """The same for whoever has something else to do: what was refused is told to the next ``flush``."""
         with self.memory.waiting.somebody():
             await self.queue.flush()
 
@@ -146,6 +164,7 @@ class WitnessLog(Audited):
                     raise
                 except RuvLLMError as error:
                     self.refused += 1
+                    self._refusals[entry.request_id] = error
                     self._waiting.pop(entry.request_id)
                     log.error("the witness entry %s was refused: %s", entry.request_id, error)
 

@@ -168,6 +168,10 @@ class Dialogue:
     def rest(self) -> None:
         """Between two answers: what can wait until then. Here one text is all that is held, and there is nothing to do."""
 
+    def has_adapter(self, name: str) -> bool:
+        """Whether it can speak with an adapter of that name."""
+        return False
+
     def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
         """Puts the runner where a conversation stands; here all share one. ConfigError for an adapter, of which there are none."""
         if adapter is not None:

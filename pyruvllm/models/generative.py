@@ -25,7 +25,10 @@ SUPPORT = 0.3  # of a statement's words, which a sentence of a cited passage sha
 
 
 class Writing:
-    """An async iterator of pieces of text, once. ``stop()`` ends it within a token, as does leaving it."""
+    """An async iterator of pieces of text, once. ``stop()`` ends it within a token, as does leaving it.
+
+    adapter: that the conversation is to be answered with; where the model does not have it, it answers without, and a note says so.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Writing:
         routing: RoutingDecision,
         room: int,
         session: str | None = None,
+        adapter: str | None = None,
     ) -> None:
         self.text = ""
         self.finish: str | None = None
@@ -44,7 +48,9 @@ class Writing:
         self._stopped = False
         most = min(config.max_tokens, room - len(grounding.ids))
         how = sampling(config, routing, model.metadata)
-        self.generation: Generation = model.generate(grounding.ids, how, max_tokens=most, stop=config.stop, session=session)
+        self._missing = adapter if adapter is not None and not model.has_adapter(adapter) else None
+        of = {"session": session, "adapter": adapter if self._missing is None else None}
+        self.generation: Generation = model.generate(grounding.ids, how, max_tokens=most, stop=config.stop, **of)
         self._cut = most < config.max_tokens
 
     def stop(self) -> None:
@@ -85,6 +91,8 @@ class Writing:
     def notes(self) -> tuple[str, ...]:
         """What is to be known of how it came about, in words."""
         told = list(self._grounding.left_out)
+        if self._missing is not None:
+            told.append(f"The adapter {self._missing!r} of this conversation is not loaded: the model answered without it.")
         if self._marks.unknown:
             numbers = ", ".join(f"[{number}]" for number in self._marks.unknown)
             told.append(f"The model named sources that there are not: {numbers}. They were taken out.")

@@ -131,6 +131,9 @@ class LanguageModel(Dialogue):
         if identity in (self.runner.sequence.identity, self._own.identity):
             self._own_again()
 
+    def has_adapter(self, name: str) -> bool:
+        return name in self.adapters.names
+
     def _take_up(self, ids: Sequence[int], session: str | None, adapter: str | None) -> None:
         identity = self.adapters.identity(adapter)
         if session is not None:

@@ -90,6 +90,7 @@ class ModelShelf:
         self._kernels, self._host, self._clock = kernels, host, clock
         self._caching, self._uncached, self._check = caching, uncached, check
         self._turn = asyncio.Lock()
+        self._answering = self._stale = False
         self._writing: Writing | Together | None = None
         self._spoken: Together | None = None
         self.adapters = AdapterShelf(self, driver, host, clock)
@@ -279,8 +280,19 @@ class ModelShelf:
     async def forget(self) -> None:
         """Lets go of all that the model has of conversations, in memory and in the database."""
         async with self._turn:
-            if self.model is not None:
-                self.model.forget()
+            self._forget()
+
+    def forget_soon(self) -> None:
+        """The same at once, or when the answer that is being written is there."""
+        if self._answering:
+            self._stale = True
+        else:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._stale = False
+        if self.model is not None:
+            self.model.forget()
 
     async def together(self, prompts: Sequence[Prompt], sampling: Sampling | None = None, **options: Any) -> list[str]:
         """What the model says to each of many prompts, several in one pass; each is a text, or the messages of a conversation. options: as
@@ -305,10 +317,13 @@ class ModelShelf:
     async def turn(self) -> AsyncIterator[Dialogue | None]:
         """The loaded model, for one answer; None where it is gone by now."""
         async with self._turn:
+            self._answering = True
             try:
                 yield self.model
             finally:
-                self._writing = None
+                self._answering, self._writing = False, None
+                if self._stale:
+                    self._forget()
                 self._rest()
 
     def settle(self) -> None:

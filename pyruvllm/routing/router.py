@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..memory.parameters import MODELS
-from ..memory.policy import PolicyStore
+from ..memory.parameters import MODELS, RouterPolicy
+from ..memory.policy import BUNDLED, PolicyEntry, PolicyStore
 from ..types import RoutingDecision
 
 NUMBER = 32  # bytes of a float and of its place in a list
@@ -23,17 +23,27 @@ class PolicyRouter:
         return NUMBER * sum(_numbers(parameters.get(name)) for name in ("cell_weights", "head_biases"))
 
     def route(self) -> RoutingDecision:
-        policy = self.policies.latest("router")
-        choice = policy.parameters["fallback"]
-        return RoutingDecision(
-            model=choice["model"],
-            context_size=choice["context_size"],
-            temperature=choice["temperature"],
-            top_p=choice["top_p"],
-            confidence=policy.confidence,
-            model_probs=tuple(1.0 if name == choice["model"] else 0.0 for name in MODELS),
-            policy=policy.id,
-        )
+        """As the policy in force says; what it leaves out is as the stated default has it. ConfigError for rows that make no policy."""
+        return _decided(self.policies.latest("router"))
+
+    def stated(self) -> RoutingDecision:
+        """As the bundled default says, for a record of a request that could not be routed."""
+        return _decided(next(entry for entry in BUNDLED if entry.policy_type == "router"))
+
+
+def _decided(policy: PolicyEntry) -> RoutingDecision:
+    typed = policy.typed()
+    assert isinstance(typed, RouterPolicy)
+    choice = typed.fallback
+    return RoutingDecision(
+        model=choice.model,
+        context_size=choice.context_size,
+        temperature=choice.temperature,
+        top_p=choice.top_p,
+        confidence=policy.confidence,
+        model_probs=tuple(1.0 if name == choice.model else 0.0 for name in MODELS),
+        policy=policy.id,
+    )
 
 
 def _numbers(value: Any) -> int:

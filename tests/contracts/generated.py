@@ -15,6 +15,7 @@ from pyruvllm.memory_chat import MemoryChat
 from pyruvllm.routing.router import NUMBER
 from pyruvllm.runtime import RuvLLM
 from pyruvllm.storage import open_driver
+from tests.contracts.adapter import lora_for
 from tests.contracts.stores import WordEmbedder
 from tests.generators.scripted import scripted_model
 
@@ -180,6 +181,21 @@ class GeneratedContract:
         assert ends == 4, "system, question, answer, question: what the user wrote ended nothing"
         other = await llm.ask(QUESTION, session="another")
         assert "And" not in llm.models.model.tokenizer.decode(llm.models.model.runner.history) and other.kind == "generated"
+
+    async def test_a_conversation_is_answered_with_its_adapter_where_the_model_has_it(self, open_llm, as_file):
+        llm = await self.ready(open_llm, as_file(scripted_model(SCRIPT)))
+        model = llm.models.model
+        missing = "The adapter 'legal' of this conversation is not loaded: the model answered without it."
+        await llm.ask(QUESTION, session="s")
+        llm.sessions.switch_adapter("s", "legal")
+        assert missing in (await llm.ask(QUESTION, session="s")).notes
+        assert model.caches.find("s").identity == model.adapters.base
+        model.adapters.load("legal", lora_for(model.runner.parts))
+        answer = await llm.ask(QUESTION, session="s")
+        assert answer.kind == "generated" and missing not in answer.notes
+        assert model.caches.find("s").identity == model.adapters.identity("legal") != model.adapters.base
+        await llm.ask(QUESTION, session="other")
+        assert model.caches.find("other").identity == model.adapters.base
 
     async def test_without_a_model_it_is_quoted(self, open_llm, as_file):
         llm = await self.ready(open_llm)

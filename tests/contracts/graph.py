@@ -60,7 +60,8 @@ class Model:
     def scale(self, keys, factor):
         known = [key for key in dict.fromkeys(keys) if key in self.edges]
         for key in known:
-            self.edges[key] = min(10.0, self.edges[key] * factor)
+            grown = self.edges[key] * factor
+            self.edges[key] = grown if grown <= self.edges[key] else max(self.edges[key], min(10.0, grown))
         return len(known)
 
     def _fading(self, relation):
@@ -250,6 +251,9 @@ class GraphContract:
         assert edges.reinforce("a", "b", "similar", useful=True).weight == pytest.approx(1.05)
         assert edges.reinforce("a", "b", "similar", useful=False).weight == pytest.approx(1.05 * 0.98)
         assert edges.reinforce("a", "c", "similar", useful=True).weight == 10.0
+        edges.link("x", "y", "similar", weight=50)
+        assert edges.reinforce("x", "y", "similar", useful=True).weight == 50.0, "it is over the bound, and no lighter for being useful"
+        assert edges.reinforce("x", "y", "similar", useful=False).weight == 49.0
         keys = [("a", "similar", "b"), ("a", "similar", "c"), ("a", "similar", "nothing"), ("a", "similar", "b")]
         assert edges.reinforce_many(keys, useful=False) == 2
         assert [edge.weight for edge in edges.edges("a")] == pytest.approx([9.8, 1.05 * 0.98 * 0.98])
@@ -298,6 +302,7 @@ class GraphContract:
         for call in (
             lambda: edges.link("a", "b", "cites", weight=math.inf),
             lambda: edges.scale_many([("a", "cites", "b")], -1),
+            lambda: edges.scale_many([("a", "cites", "b")], "2"),
             lambda: edges.traverse("a", depth=0),
             lambda: edges.traverse("a", limit=0),
             lambda: edges.traverse("a", direction="sideways"),
@@ -307,8 +312,14 @@ class GraphContract:
         ):
             with pytest.raises(ConfigError):
                 call()
-        with pytest.raises(ConfigError):
-            await edges.decay(1.5)
+        for sweep in (lambda: edges.decay(1.5), lambda: edges.decay("a"), lambda: edges.prune("a"), lambda: edges.prune(math.nan)):
+            with pytest.raises(ConfigError):
+                await sweep()
+        edges.link("a", "b", "similar")
+        for relation in (3, ["similar"]):
+            with pytest.raises(ConfigError):
+                await edges.prune(9, relation)
+        edges.unlink("a", "b", "similar")
         assert edges.edges("a") == [replace(edges.edges("a")[0], weight=1.0)]
 
     async def test_edges_come_back_after_reopening(self, open_memory):

@@ -71,7 +71,7 @@ class KernelStatisticsContract:
         assert saved == 1
         work(first, 20, n=2000)
         assert kept.save()
-        assert [entry.parameters["version"] for entry in policies.list(TYPE)] == [2, 1]
+        assert [entry.parameters["version"] for entry in policies.list(TYPE)] == [2, 1, 0], "and the bundled one"
 
     async def test_a_new_version_takes_the_place_of_the_one_before_the_last(self, open_memory):
         memory = await open_memory()
@@ -85,7 +85,7 @@ class KernelStatisticsContract:
             assert kept.save()
         entries = policies.list(TYPE)
         assert [entry.parameters["version"] for entry in entries[:VERSIONS]] == [4, 3]
-        assert len(entries) == VERSIONS + OTHERS
+        assert len(entries) == VERSIONS + OTHERS + 1 and entries[-1].source == "bundled"
         second = made()
         again = KernelStatistics(policies, second)
         assert again.load() and second.statistics() == first.statistics()
@@ -135,6 +135,6 @@ class KernelStatisticsContract:
         with monkeypatch.context() as broken:
             broken.setattr(policies, "put", refuse)
             await memory.flush()
-        assert policies.list(TYPE) == []
+        assert [entry.source for entry in policies.list(TYPE)] == ["bundled"]
         await memory.flush()
-        assert len(policies.list(TYPE)) == 1
+        assert len(policies.list(TYPE)) == 2

@@ -172,6 +172,8 @@ class PatternContract:
             ("x", vector(1), {"kind": ""}),
             ("x", vector(1), {"quality": 1.5}),
             ("x", vector(1), {"parameters": {"a": object()}}),
+            ("x", vector(1), {"learned_from": "w1"}),
+            ("x", vector(1), {"learned_from": ["w1", None]}),
         ):
             with pytest.raises(ConfigError):
                 patterns.learn(text, embedding, **options)

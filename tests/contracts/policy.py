@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from pyruvllm.cache.quantize import decide
 from pyruvllm.config import PolicyConfig
 from pyruvllm.errors import ConfigError, DuplicateError, NotFoundError
-from pyruvllm.memory.parameters import EwcPolicy, KernelPolicy, PatternPolicy
+from pyruvllm.memory.parameters import MODELS, EwcPolicy, KernelPolicy, PatternPolicy
 from pyruvllm.memory.policy import BUNDLED, SOURCES, Fallback, PolicyEntry, PolicyStore, QuantizationPolicy, RouterPolicy
+from pyruvllm.routing.router import PolicyRouter
 from tests.contracts.stores import another, settings_at, tables, vector
 from tests.contracts.writeback import HandClock
 
@@ -25,12 +26,13 @@ class PolicyContract:
         assert tables(memory) == before
         assert before["policies"] == len(BUNDLED)
         assert {(entry.policy_type, entry.source, entry.confidence) for entry in store.list()} == {
-            (name, "bundled", 0.0) for name in ("router", "quantization", "ewc", "pattern")
+            (name, "bundled", 0.0) for name in ("router", "quantization", "ewc", "pattern", "kernel")
         }
         router = store.latest("router")
         assert router.typed() == RouterPolicy(Fallback("1.2B", 2048, 0.7, 0.9), confidence_threshold=0.7)
         assert router.parameters["fallback"] == {"model": "1.2B", "context_size": 2048, "temperature": 0.7, "top_p": 0.9}
         assert isinstance(store.latest("quantization").typed(), QuantizationPolicy)
+        assert store.latest("kernel").typed() == KernelPolicy("", ""), "nothing was measured yet"
         assert store.get(router.id).parameters == router.parameters
 
     async def test_every_type_has_its_parameters_and_others_are_free(self, open_memory):
@@ -40,6 +42,17 @@ class PolicyContract:
         assert kernel.typed() == KernelPolicy("core", "e")
         with pytest.raises(ConfigError, match="'weather' has no parameters of a kind"):
             PolicyEntry("weather", {"wind": 3}, "federated").typed()
+
+    async def test_a_router_policy_may_leave_out_what_is_as_by_default(self, open_memory):
+        store = PolicyStore(await open_memory())
+        router = PolicyRouter(store)
+        assert router.route() == router.stated()
+        for parameters, model in (({"confidence_threshold": 0.9}, "1.2B"), ({"fallback": {"model": "700M"}}, "700M")):
+            put = store.put(PolicyEntry("router", parameters, "background_loop", confidence=0.25))
+            routed = router.route()
+            assert (routed.model, routed.context_size, routed.temperature, routed.top_p) == (model, 2048, 0.7, 0.9)
+            assert (routed.policy, routed.confidence) == (put.id, 0.25)
+            assert routed.model_probs == tuple(float(name == model) for name in MODELS)
 
     async def test_a_quantization_policy_decides_how_a_cache_is_kept(self, open_memory):
         store = PolicyStore(await open_memory())
@@ -172,8 +185,8 @@ class PolicyContract:
         assert store.latest("router").id == before and store.search("router", vector(1)) == []
 
     async def test_over_the_bound_those_used_longest_ago_go(self, open_memory):
-        memory = await open_memory(config=settings_at(HandClock(), policy=PolicyConfig(capacity=8)))
-        store = PolicyStore(memory)  # with four bundled ones
+        memory = await open_memory(config=settings_at(HandClock(), policy=PolicyConfig(capacity=9)))
+        store = PolicyStore(memory)  # with five bundled ones
         for number in range(4):
             memory.clock.now += 120_000
             store.put(PolicyEntry("weather", {"n": number}, "deep_loop", embedding=vector(number), id=f"w{number}"))
@@ -183,12 +196,12 @@ class PolicyContract:
         store.put(PolicyEntry("tide", {}, "deep_loop", id="t1"))
         assert {entry.id for entry in store.list("weather")} == {"w0", "w3"}  # used last, and in force
         assert [entry.id for entry in store.search("weather", vector(1))] != ["w1"]
-        assert len(store.list()) == 8 and sum(entry.source == "bundled" for entry in store.list()) == 4
+        assert len(store.list()) == 9 and sum(entry.source == "bundled" for entry in store.list()) == 5
         for number in range(9):
             memory.clock.now += 1
             store.put(PolicyEntry("router", {}, "deep_loop", id=f"r{number}"))
         assert store.latest("router").id == "r8" and store.latest("tide").id == "t1" and store.latest("weather").id == "w3"
-        assert len(store.list()) == 8
+        assert len(store.list()) == 9
 
     async def test_a_taken_id_is_refused_and_nothing_changes(self, open_memory):
         memory = await open_memory()

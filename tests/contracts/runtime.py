@@ -1,12 +1,13 @@
 """The whole of it, on whatever host runs this: remember, ask, cite, come back, forget."""
 
 import asyncio
+import weakref
 
 import numpy as np
 import pytest
 
 import pyruvllm
-from pyruvllm.config import Config
+from pyruvllm.config import Config, WritebackConfig
 from pyruvllm.errors import (
     ConfigError,
     CorruptError,
@@ -18,6 +19,7 @@ from pyruvllm.errors import (
     StorageError,
 )
 from pyruvllm.kernels.shelf import CURRENT, DriverShelf
+from pyruvllm.memory.policy import BUNDLED, PolicyEntry
 from pyruvllm.storage import delete_database
 from pyruvllm.types import Draft
 from tests.contracts.stores import WordEmbedder
@@ -337,6 +339,27 @@ class RuntimeContract:
         (entry,) = llm.witness.list()
         assert entry.error.kind == "FilterError" and "$nonsense" in entry.error.message
 
+    async def test_a_request_that_cannot_be_routed_is_witnessed(self, open_llm):
+        llm = await open_llm()
+        policy = llm.policies.put(PolicyEntry("router", {"fallback": {"model": "700M"}}, "background_loop"))
+        assert (await llm.ask("When does the lease end?")).routing.model == "700M"
+        llm.memory.driver.execute(
+            "UPDATE policies SET parameters = ? WHERE number = (SELECT number FROM records WHERE id = ?)", ['{"fallback": 3}', policy.id]
+        )
+        llm.policies.invalidate()
+        with pytest.raises(ConfigError, match="fallback"):
+            await llm.ask("When does the lease end?")
+        [entry] = llm.witness.list({"error.kind": "ConfigError"})
+        assert entry.routing_decision.model == "1.2B" and entry.routing_decision.policy == BUNDLED[0].id
+
+    async def test_an_answer_that_the_log_cannot_take_says_so(self, open_llm):
+        llm = await open_llm(config=Config(writeback=WritebackConfig(bound=1, wait_ms=60_000)))
+        first, second = [await llm.ask("When does the lease end?", session="s") for _ in range(2)]
+        assert (first.recorded, second.recorded) == (True, False)
+        await llm.flush()
+        assert [entry.request_id for entry in llm.witness.list()] == [first.id]
+        assert (await llm.ask("And then?", session="s")).recorded and llm.sessions.get("s").turn_count == 6
+
     async def test_bad_arguments_are_refused(self, open_llm):
         llm = await open_llm()
         with pytest.raises(ConfigError):
@@ -363,7 +386,7 @@ class RuntimeContract:
         await llm.close()
         again = await open_llm()
         assert again.kernels.statistics() == llm.kernels.statistics() != {}
-        assert [entry.parameters["engine"] for entry in again.policies.list("kernel")] == [llm.kernels.engine]
+        assert [entry.parameters["engine"] for entry in again.policies.list("kernel")] == [llm.kernels.engine, ""], "and the bundled one"
 
     async def test_a_pack_of_kernels_that_is_refused_is_witnessed_once(self, open_llm):
         llm = await open_llm()
@@ -390,8 +413,9 @@ class RuntimeContract:
         for act in (lambda: llm.ask("Which nuts?"), lambda: llm.remember("more"), llm.flush, llm.export, lambda: anext(aiter(stream))):
             with pytest.raises(LockedError, match="locked"):
                 await act()
-        with pytest.raises(LockedError):
-            llm.history("any")
+        for act in (lambda: llm.history("any"), lambda: llm.patterns.list(), lambda: llm.policies.list()):
+            with pytest.raises(LockedError):
+                act()
         with pytest.raises(PassphraseError):
             await llm.unlock("fish loft")
         assert llm.locked
@@ -399,6 +423,17 @@ class RuntimeContract:
         assert "hazelnuts" in (await llm.ask("Which nuts can my nephew not eat?")).text
         await llm.lock()
         await llm.close()
+
+    async def test_nothing_holds_a_locked_memory(self, open_llm):
+        llm = await open_llm(passphrase="net loft")
+        await self.told(llm)
+        answer = await llm.ask("Which nuts can my nephew not eat?", session="s")
+        llm.patterns.learn("Nuts are asked about.", llm.memory.vector(answer.sources[0].id), learned_from=[answer.id])
+        parts = [weakref.ref(part) for part in (llm.memory, llm.memory.collection("documents").index, llm.patterns, llm.witness)]
+        await llm.lock()  # collects, too
+        assert [part() for part in parts] == [None] * 4
+        await llm.unlock("net loft")
+        assert len(llm.patterns.list()) == 1
 
     async def test_a_memory_that_is_not_sealed_has_no_lock(self, open_llm):
         llm = await open_llm()

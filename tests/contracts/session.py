@@ -1,7 +1,7 @@
 """What the session index promises."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -293,6 +293,21 @@ class SessionContract:
         assert sessions.count(live=True) == 0
         await memory.close()
 
+    async def test_what_could_not_expire_does_when_it_can(self, open_memory, caplog):
+        memory = await open_memory(config=settings_at(HandClock(), session=SessionConfig(idle_ms=20, lifetime_ms=50)))
+        sessions = SessionIndex(memory)
+        sessions.open("s1")
+        memory.driver.execute("PRAGMA query_only = ON")
+        memory.clock.now += 20
+        async with asyncio.timeout(10):
+            while "did not expire" not in caplog.text:
+                await asyncio.sleep(0.005)
+            assert sessions.count(live=True) == 1
+            memory.driver.execute("PRAGMA query_only = OFF")
+            while sessions.count(live=True):
+                await asyncio.sleep(0.005)
+        await memory.close()
+
     async def test_another_adapter_makes_the_cache_useless(self, open_memory):
         sessions = SessionIndex(await open_memory())
         sessions.open("s1")
@@ -303,6 +318,18 @@ class SessionContract:
         assert [found.id for found in sessions.list(adapter="legal")] == ["s1"]
         with pytest.raises(ConfigError):
             sessions.switch_adapter("s1", "")
+        sessions.update("s1", kv_cache_ref=CACHE)
+        assert sessions.update("s1", active_adapter="legal").kv_cache_ref == CACHE
+        assert sessions.update("s1", active_adapter="formal").kv_cache_ref is None
+        assert sessions.update("s1", active_adapter=None, kv_cache_ref=CACHE).kv_cache_ref == CACHE, "it is said to be of this one"
+        for wrong in ({"active_adapter": 3}, {"active_adapter": " "}, {"kv_cache_ref": asdict(CACHE)}, {"kv_cache_ref": "hot"}):
+            with pytest.raises(ConfigError):
+                sessions.update("s1", metadata={"a": 1}, **wrong)
+        for wrong in ({"cached_tokens": "320"}, {"cached_tokens": 1.5}, {"created_at": None}, {"location": 3}, {"quantization": {}}):
+            with pytest.raises(ConfigError):
+                replace(CACHE, **wrong)
+        session = sessions.get("s1")
+        assert (session.active_adapter, session.kv_cache_ref, session.metadata) == (None, CACHE, {})
 
     async def test_search_among_the_sessions_of_a_user_or_an_adapter(self, open_memory):
         sessions = SessionIndex(await open_memory())

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyruvllm.config import WritebackConfig
-from pyruvllm.errors import ConfigError, DuplicateError, FilterError, NotFoundError, QuotaError
+from pyruvllm.errors import ConfigError, DuplicateError, FilterError, MemoryStoreError, NotFoundError, QuotaError
 from pyruvllm.memory.session import SessionIndex
 from pyruvllm.memory.witness import WitnessEntry, WitnessLog
-from pyruvllm.types import ErrorInfo
-from tests.contracts.stores import FullDisk, another, entry, settings_at, tables, vector
+from pyruvllm.types import Draft, ErrorInfo, Generated, Latency
+from tests.contracts.stores import ROUTING, FullDisk, another, entry, settings_at, tables, vector
 from tests.contracts.writeback import HandClock, settle
 
 
@@ -279,11 +279,18 @@ class WitnessContract:
         log.record(entry(1))
         with pytest.raises(DuplicateError, match="request-1"):
             log.record(entry(1))
-        log.record(entry(2, request_id=taken))
+        with pytest.raises(DuplicateError, match="taken"):
+            log.record(entry(2, request_id=taken))
+        log.record(entry(2))
         log.record(entry(3))
-        await log.flush()
+        memory.put("documents", [Draft("has come in between", id="request-2")])
+        with pytest.raises(MemoryStoreError, match="1 witness entries were refused.*request-2"):
+            await log.flush()
+        await log.flush()  # it was told
         assert ids(log.list()) == ["request-3", "request-1"]
         assert (log.refused, len(log.queue)) == (1, 0)
+        with pytest.raises(DuplicateError):
+            log.record(entry(3))
         assert memory.get(taken).collection == "documents"
         await log.close()
 
@@ -324,6 +331,21 @@ class WitnessContract:
             ({"query_embedding": np.ones(384)}, "query_embedding has the shape"),
             ({"response_embedding": np.full(768, np.inf)}, "response_embedding has values that are not finite"),
             ({"quality_score": 2}, "quality is 2"),
+            ({"response_embedding": np.full(768, 1e5)}, "response_embedding has the value 100000.0; it is kept in float16"),
+            ({"latency": Latency(total_ms=float("nan"))}, "latency.total_ms is nan"),
+            ({"latency": Latency(routing_ms=-1.0)}, "latency.routing_ms is -1.0"),
+            ({"latency": Latency(generation_ms="3")}, "latency.generation_ms is '3'"),
+            ({"latency": None}, "latency is None; Latency"),
+            ({"timestamp": 1.5}, "timestamp is 1.5; a whole number"),
+            ({"timestamp": -1}, "timestamp is -1"),
+            ({"timestamp": True}, "timestamp is True"),
+            ({"routing_decision": None}, "routing_decision is None"),
+            ({"routing_decision": replace(ROUTING, confidence=float("inf"))}, "routing_decision.confidence is inf"),
+            ({"routing_decision": replace(ROUTING, model_probs=(0.5, float("nan")))}, "routing_decision.model_probs is nan"),
+            ({"routing_decision": replace(ROUTING, model=3)}, "routing_decision.model is a string"),
+            ({"context_doc_ids": "passage-1"}, "context_doc_ids is 'passage-1'"),
+            ({"error": "broken"}, "error is 'broken'; ErrorInfo"),
+            ({"generated": Generated("m", 1, 1, float("nan"), 1.0, "stop")}, "generated.first_token_ms is nan"),
         ],
     )
     async def test_what_cannot_be_is_refused(self, changes, reason):

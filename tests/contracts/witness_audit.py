@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyruvllm.errors import ConfigError, FilterError, NotFoundError
+from pyruvllm.memory.audit.aggregates import BUCKETS
 from pyruvllm.memory.session import SessionIndex
 from pyruvllm.memory.witness import WitnessLog
 from pyruvllm.types import ErrorInfo, Latency
@@ -152,6 +153,28 @@ class AuditContract:
         with pytest.raises(NotFoundError):
             await log.find(like="nobody")
 
+    @pytest.mark.parametrize(
+        ("criteria", "reason"),
+        [
+            ({"since": "2026-01-01"}, "since is '2026-01-01'; a number of UTC milliseconds"),
+            ({"until": True}, "until is True"),
+            ({"quality_below": "0.5"}, "quality_below is '0.5'; a number"),
+            ({"slower_than": float("nan")}, "slower_than is nan"),
+            ({"model": 3}, "model is 3; a string"),
+            ({"session": ["a"]}, "session is"),
+            ({"rated": "yes"}, "rated is 'yes'; True or False"),
+            ({"held": 1}, "held is 1"),
+            ({"error": 404}, "error is 404"),
+            ({"where": "quality"}, "where is 'quality'; a filter"),
+        ],
+    )
+    async def test_a_criterion_of_another_kind_is_refused(self, open_memory, criteria, reason):
+        log = await opened(open_memory, [entry(1)])
+        with pytest.raises(ConfigError, match=reason):
+            await log.find(**criteria)
+        with pytest.raises(ConfigError, match=reason):
+            log.aggregate(**criteria)
+
     async def test_low_quality(self, open_memory):
         log = await opened(open_memory, [entry(n, quality_score=[None, 0.0, 0.49, 0.5, 1.0][n]) for n in range(5)])
         found = log.low_quality()
@@ -258,6 +281,16 @@ class AuditContract:
         log.record(entry(99, timestamp=NOW + 10**9))
         with pytest.raises(ConfigError, match="buckets"):
             log.aggregate(1)
+
+    async def test_buckets_that_nobody_chose_are_fit_for_any_span(self, open_memory):
+        log, sizes = await opened(open_memory, [entry(1)]), []
+        for number, days in enumerate((1, 300, 6000, 100_000), 2):
+            log.record(entry(number, timestamp=NOW + days * 86_400_000))
+            summary = log.aggregate()
+            assert sum(figures.count for figures in summary.buckets) == summary.total.count == number
+            assert len(summary.buckets) <= BUCKETS
+            sizes.append((summary.buckets[0].end - summary.buckets[0].start) / 86_400_000)
+        assert sizes == [1 / 24, 1, 7, 28]
 
     async def test_lines_of_json(self, open_memory):
         log = await opened(open_memory, [some(1), some(6)])

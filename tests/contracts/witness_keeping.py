@@ -184,6 +184,14 @@ class KeepingContract:
         await opened.close()
         assert ids(log.list()) == ["request-8"]
 
+    async def test_an_archive_is_a_file_by_path_or_name(self, open_memory, tmp_path):
+        log = await recorded(open_memory)
+        for target in (tmp_path / "by path.archive", str(tmp_path / "by name.archive")):
+            await log.archive(target, until=NOW + 8)
+            opened = await log.open_archive(target)
+            assert opened.log.count() == 8
+            await opened.close()
+
     async def test_an_archive_says_nothing_without_the_memory(self, open_memory):
         log = await recorded(open_memory)
         _, file = await archived(log)

@@ -1,9 +1,11 @@
+import weakref
 from pathlib import Path
 
 import pytest_asyncio
 
 import pyruvllm
 from tests.contracts.runtime import RuntimeContract
+from tests.generators.scripted import scripted_model
 
 
 @pytest_asyncio.fixture
@@ -42,6 +44,17 @@ async def test_a_memory_made_of_bytes_is_protected_and_locked_too(open_llm, tmp_
     await other.unlock()
     assert "47" in (await other.ask("Which mooring is ours?")).text
     await other.close()
+
+
+async def test_a_model_and_its_pool_do_not_hold_a_locked_memory(open_llm, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(scripted_model(["The mooring", " is 47."]))
+    llm = await open_llm(passphrase="net loft")
+    await llm.remember("Mooring 47 on the west pontoon is paid until October.")
+    await llm.models.load(tmp_path / "model.gguf")
+    assert (await llm.ask("Which mooring is ours?", session="s")).kind == "generated"
+    parts = [weakref.ref(part) for part in (llm.memory, llm.pool, llm.models.model)]
+    await llm.lock()
+    assert [part() for part in parts] == [None] * 3
 
 
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):

@@ -1,7 +1,7 @@
 """The witness log in figures: how many, how good, how fast, by what, and how often it failed, in all and by bucket of time."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,9 @@ STEPS = tuple(field.name for field in fields(Latency))
 PERCENTILES = (50, 90, 99)
 BUCKETS = 5000  # at most in one answer
 DAY_MS = 24 * 3600 * 1000
+FINEST_MS = 3600 * 1000  # of the buckets that are chosen
 
+Bucket = int | None | Literal["auto"]
 Percentiles = dict[str, tuple[float, ...]]  # step -> p50, p90, p99 in milliseconds
 
 
@@ -44,10 +46,10 @@ class Summary:
     trend: float | None
 
 
-def summarize(driver: Driver, condition: tuple[str, list[Any]], bucket_ms: int | None, origin: int) -> Summary:
+def summarize(driver: Driver, condition: tuple[str, list[Any]], bucket_ms: Bucket, origin: int) -> Summary:
     """Figures of the entries that a condition on ``witness AS w`` holds for; see ``Audited.aggregate``."""
-    if bucket_ms is not None and (isinstance(bucket_ms, bool) or not isinstance(bucket_ms, int) or bucket_ms < 1):
-        raise ConfigError(f"bucket_ms is {bucket_ms!r}; a number of milliseconds of 1 or more would be right")
+    if bucket_ms not in (None, "auto") and (isinstance(bucket_ms, bool) or not isinstance(bucket_ms, int) or bucket_ms < 1):
+        raise ConfigError(f"bucket_ms is {bucket_ms!r}; a number of milliseconds of 1 or more, None or 'auto' would be right")
     test, values = condition
     columns = ", ".join(f"w.{name}" for name in STEPS)
     sql = f"SELECT w.timestamp, w.quality, w.error_kind IS NOT NULL, w.model, {columns} FROM witness AS w WHERE {test} ORDER BY w.timestamp"
@@ -57,7 +59,15 @@ def summarize(driver: Driver, condition: tuple[str, list[Any]], bucket_ms: int |
         return Summary(table.figures(0, 0, slice(0, 0)), (), None)
     first, last = int(table.times[0]), int(table.times[-1])
     total = table.figures(first, last + 1, slice(0, len(table)))
+    if bucket_ms == "auto":
+        bucket_ms = chosen(first - origin, last - origin)
     return Summary(total, tuple(table.buckets(bucket_ms, origin)) if bucket_ms else (), table.trend())
+
+
+def chosen(first: int, last: int) -> int:
+    """Of hours, days, and then weeks by powers of two the shortest of which few enough reach from one time to another."""
+    sizes = (FINEST_MS, DAY_MS, *(7 * DAY_MS << doubled for doubled in range(64)))
+    return next(size for size in sizes if last // size - first // size < BUCKETS)
 
 
 @dataclass(frozen=True)

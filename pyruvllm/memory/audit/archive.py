@@ -70,7 +70,7 @@ class OpenArchive:
 
 
 async def write(
-    log: "Audited", target: Path | Callable[[bytes], Any], where: Mapping[str, Any] | None, progress: Progress | None
+    log: "Audited", target: str | Path | Callable[[bytes], Any], where: Mapping[str, Any] | None, progress: Progress | None
 ) -> Archive:
     """See ``Audited.archive``."""
     memory = log.memory
@@ -139,7 +139,7 @@ async def clear(log: "Audited", id: str, progress: Progress | None) -> retention
     return retention.Cleared(removed, held, changed=len(rows) - len(going) - held)
 
 
-async def read(log: "Audited", source: Path | bytes | BinaryIO, progress: Progress | None) -> OpenArchive:
+async def read(log: "Audited", source: str | Path | bytes | BinaryIO, progress: Progress | None) -> OpenArchive:
     """See ``Audited.open_archive``."""
     from ...storage import open_driver
     from ..unified import UnifiedMemory

@@ -15,7 +15,7 @@ from ...errors import ConfigError
 from ..collection import check_space, check_vector
 from ..recall import Question, recall
 from . import archive, otlp, questions, retention
-from .aggregates import Summary, summarize
+from .aggregates import Bucket, Summary, summarize
 from .archive import Archive, OpenArchive
 from .chain import HELD, RELEASED, Chain, Progress, Verdict
 from .criteria import Criteria, matching
@@ -49,7 +49,7 @@ class Audited:
         """Puts what is queued into the tables, so that a query sees it."""
         raise NotImplementedError
 
-    async def flush(self) -> None:
+    async def drain(self) -> None:
         raise NotImplementedError
 
     def restore(self, entries: Iterable[WitnessEntry]) -> None:
@@ -139,8 +139,9 @@ class Audited:
         """
         return questions.latency_spikes(self, within_ms, limit)
 
-    def aggregate(self, bucket_ms: int | None = HOUR_MS, *, origin: int = 0, **criteria: Any) -> Summary:
-        """Figures of the entries that meet the criteria, in all and for each ``bucket_ms``; None: in all only.
+    def aggregate(self, bucket_ms: Bucket = "auto", *, origin: int = 0, **criteria: Any) -> Summary:
+        """Figures of the entries that meet the criteria, in all and for each ``bucket_ms``; None: in all only; "auto": for each hour,
+        or day, week or more where that would be more than 5,000.
 
         Buckets begin at ``origin`` (UTC milliseconds) and whole multiples from it on: give a local midnight for local days.
         """
@@ -218,7 +219,7 @@ class Audited:
         """Removes the entries that the memory's setting, or the given one, does not keep; those on hold stay. Durable on return."""
         if self.memory.driver.role == "follower":
             return Cleared(**await self.memory.operations.run("witness.retain", setting=None if setting is None else asdict(setting)))
-        await self.flush()
+        await self.drain()
         self._retained_at = self.memory.clock.elapsed_ms()
         return await retention.retain(self, retention.kept(self) if setting is None else setting, progress)
 
@@ -232,7 +233,7 @@ class Audited:
 
     # Archives
 
-    async def archive(self, target: Path | Callable[[bytes], Any], *, progress: Progress | None = None, **criteria: Any) -> Archive:
+    async def archive(self, target: str | Path | Callable[[bytes], Any], *, progress: Progress | None = None, **criteria: Any) -> Archive:
         """Writes the entries that meet the criteria into a compressed, sealed file: to a path, or to a function that takes bytes.
 
         The log keeps them until ``clear``. Their keys are in this memory and durable on return. HostError where nothing can encrypt.
@@ -253,13 +254,13 @@ class Audited:
         """Removes from the log what that archive has, but for what is on hold or was changed since. Durable on return. NotFoundError."""
         if self.memory.driver.role == "follower":
             return Cleared(**await self.memory.operations.run("witness.clear", of=id))
-        await self.flush()
+        await self.drain()
         return await archive.clear(self, id, progress)
 
     async def _clear(self, of: str) -> dict[str, int]:
         return asdict(await self.clear(of))
 
-    async def open_archive(self, source: Path | bytes | BinaryIO, *, progress: Progress | None = None) -> OpenArchive:
+    async def open_archive(self, source: str | Path | bytes | BinaryIO, *, progress: Progress | None = None) -> OpenArchive:
         """An archive of this memory as a log of its own, in which everything can be asked; close it after use. ArchiveError."""
         return await archive.read(self, source, progress)
 

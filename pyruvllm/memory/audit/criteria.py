@@ -1,6 +1,7 @@
 """What to look for in the witness log: every criterion narrows, and any of them go together."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,6 +18,20 @@ TYPED: dict[str, tuple[str, type]] = {
 }
 COMPARE = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 REST = "EXISTS (SELECT 1 FROM records WHERE number = w.number AND {})"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+NUMBER, TIME = (_number, "a number"), (_number, "a number of UTC milliseconds")
+TEXT, TRUTH = (lambda value: isinstance(value, str), "a string"), (lambda value: isinstance(value, bool), "True or False")
+RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **{"since": TIME, "until": TIME, "quality_below": NUMBER, "quality_at_least": NUMBER, "slower_than": NUMBER},
+    **{"model": TEXT, "session": TEXT, "user": TEXT, "rated": TRUTH, "held": TRUTH},
+    "error": (lambda value: isinstance(value, (str, bool)), "a kind of error, True or False"),
+    "where": (lambda value: isinstance(value, Mapping), "a filter, which is a dict,"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,9 +51,15 @@ class Criteria:
     held: bool | None = None
     where: Mapping[str, Any] | None = None  # any further filter, see ``memory.filters``
 
+    def __post_init__(self) -> None:
+        for name, (fits, right) in RIGHT.items():
+            value = getattr(self, name)
+            if value is not None and not fits(value):
+                raise ConfigError(f"{name} is {value!r}; {right} would be right")
+
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Criteria":
-        """ConfigError, naming what is no criterion."""
+        """ConfigError, naming what is no criterion, or cannot be one."""
         known = [field.name for field in fields(cls)]
         unknown = next((name for name in given if name not in known), None)
         if unknown is not None:

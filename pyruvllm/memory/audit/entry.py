@@ -1,6 +1,8 @@
 """A witness entry, and how it lies in the tables: a record whose metadata holds it, with typed columns taken from there."""
 
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,6 +13,7 @@ from ...types import ErrorInfo, Generated, Latency, RoutingDecision
 from ..columns import checked_text, checked_vector, cleaned_text, from_blob
 
 COLLECTION = "witness"
+LATEST = 2**53  # UTC milliseconds
 
 # A batch crosses into the database faster the fewer values it has: typed columns are taken from the metadata there, not sent again.
 COLUMNS = {
@@ -26,7 +29,10 @@ SELECT = """SELECT r.id, r.text, r.metadata, v.embedding, w.response_embedding
 
 @dataclass(frozen=True, eq=False)
 class WitnessEntry:
-    """One request. Vectors are (768,) float32 of unit length; without ``query_embedding`` the entry is found by its words only."""
+    """One request. Vectors are (768,) float32 of unit length; without ``query_embedding`` the entry is found by its words only.
+
+    ConfigError, naming the field and its value, for what cannot be written.
+    """
 
     request_id: str
     session_id: str
@@ -50,12 +56,45 @@ class WitnessEntry:
         for name in ("user_id", "hold"):
             if getattr(self, name) is not None:
                 checked_text(getattr(self, name), name)
+        _check(self)
         object.__setattr__(self, "query", cleaned_text(self.query, "query"))  # whatever was asked, it was asked
         if self.error is not None:
             object.__setattr__(self, "error", ErrorInfo(self.error.kind, cleaned_text(self.error.message, "an error's message")))
         object.__setattr__(self, "query_embedding", checked_vector(self.query_embedding, "query_embedding"))
         object.__setattr__(self, "response_embedding", checked_vector(self.response_embedding, "response_embedding"))
         object.__setattr__(self, "quality_score", quality(self.quality_score))
+
+
+def _check(entry: WitnessEntry) -> None:
+    """That the parts of an entry are what they say. ConfigError."""
+    parts = [("routing_decision", RoutingDecision, True), ("latency", Latency, True), ("error", ErrorInfo, False)]
+    for name, kind, needed in (*parts, ("generated", Generated, False)):
+        part = getattr(entry, name)
+        if not isinstance(part, kind) and (needed or part is not None):
+            raise ConfigError(f"{name} is {part!r}; {kind.__name__} would be right")
+    if type(entry.timestamp) is not int or not 0 <= entry.timestamp <= LATEST:
+        raise ConfigError(f"timestamp is {entry.timestamp!r}; a whole number of UTC milliseconds, 0 or more, would be right")
+    if isinstance(entry.context_doc_ids, str) or not all(isinstance(id, str) for id in entry.context_doc_ids):
+        raise ConfigError(f"context_doc_ids is {entry.context_doc_ids!r}; ids, which are strings, would be right")
+    routing = entry.routing_decision
+    for name in ("model", "policy"):
+        checked_text(getattr(routing, name), f"routing_decision.{name}")
+    _check_numbers("routing_decision", routing, ("context_size", "temperature", "top_p", "confidence"))
+    for share in routing.model_probs:
+        _check_number("routing_decision.model_probs", share)
+    _check_numbers("latency", entry.latency, vars(entry.latency))
+    if entry.generated is not None:
+        _check_numbers("generated", entry.generated, ("prompt_tokens", "completion_tokens", "first_token_ms", "tokens_per_second"))
+
+
+def _check_numbers(name: str, part: Any, of: Iterable[str]) -> None:
+    for each in of:
+        _check_number(f"{name}.{each}", getattr(part, each))
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:  # NaN fails it, too
+        raise ConfigError(f"{name} is {value!r}; a finite number of 0 or more would be right")
 
 
 def metadata_of(entry: WitnessEntry) -> dict[str, Any]:

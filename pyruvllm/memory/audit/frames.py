@@ -30,11 +30,12 @@ Put = Callable[[bytes], Any]
 
 
 @contextmanager
-def opened(target: Path | Put) -> Iterator[Put]:
+def opened(target: str | Path | Put) -> Iterator[Put]:
     """What takes the bytes. A path gets the file when all of it is there and on disk, and nothing before."""
-    if not isinstance(target, Path):
+    if not isinstance(target, (str, Path)):
         yield target
         return
+    target = Path(target)
     part = target.with_name(target.name + ".part")
     try:
         with part.open("wb") as file:
@@ -72,7 +73,8 @@ class Writer:
 class Reader:
     """Iterate for (header, body) of each block. ArchiveError where the file is not what was written, as soon as it is met."""
 
-    def __init__(self, source: Path | bytes | BinaryIO):
+    def __init__(self, source: str | Path | bytes | BinaryIO):
+        source = Path(source) if isinstance(source, str) else source
         self.name = source.name if isinstance(source, Path) else "the archive"
         self._file: BinaryIO = _file(source)
         self.total = self._file.seek(0, os.SEEK_END)

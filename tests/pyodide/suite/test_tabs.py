@@ -4,18 +4,22 @@ import asyncio
 import itertools
 import json
 
+import js
 import numpy as np
 import pytest
 
 import pyruvllm
+from pyruvllm import host
 from pyruvllm.adapters.langchain import RuvVectorStore
 from pyruvllm.adapters.langgraph import RuvStore
+from pyruvllm.config import Config, SessionConfig
 from pyruvllm.errors import ConfigError, DuplicateError, NotFoundError, ReadOnlyError
 from pyruvllm.memory.policy import PolicyEntry
 from pyruvllm.memory.unified import UnifiedMemory
 from pyruvllm.storage import delete_database, open_driver
 from pyruvllm.types import Draft
 from tests.contracts.stores import WordEmbedder
+from tests.generators.scripted import scripted_model
 
 count = itertools.count()
 LEASE = "Signed the new lease for Quay Street 14. It runs for three years and ends on 31 January 2029."
@@ -32,8 +36,8 @@ async def name():
 async def open_tab(name):
     opened = []
 
-    async def open_tab():
-        opened.append(await pyruvllm.open(name, embedder=WordEmbedder()))
+    async def open_tab(**options):
+        opened.append(await pyruvllm.open(name, embedder=WordEmbedder(), **options))
         return opened[-1]
 
     yield open_tab
@@ -226,6 +230,87 @@ async def test_the_writer_closes_and_the_other_goes_on_writing(open_tab):
     await third.close()
     again = await open_tab()
     assert {document.title for document in again.documents.list()} == {"Lease", "Kettle"}
+
+
+async def load(llm):
+    """A model that says two words of the lease, and a conversation that it holds."""
+    await llm.models.load(js.Blob.new(host.current().to_js([scripted_model(["The lease", " ends."])])))
+    assert (await llm.ask("When does the lease end?", session="mine")).kind == "generated"
+    assert llm.models.model.caches.tier("mine") == "hot"
+
+
+def holds_nothing(llm):
+    caches = llm.models.model.caches
+    return not caches.report()["live"] and not caches.cache.store.pages
+
+
+async def test_what_one_tab_forgets_leaves_the_models_of_all(open_tab):
+    first, second, third = [await open_tab() for _ in range(3)]
+    document = await first.remember(LEASE, title="Lease")
+    await first.flush()
+    await until(lambda: second.documents.list() and third.documents.list())
+    for llm in (first, second, third):
+        await load(llm)
+    first.models.model.caches.freeze("mine")
+    await first.ask("And when does it begin?", session="mine")
+    assert first.memory.driver.query("SELECT count(*) FROM kv_sessions") == [(1,)]
+    await second.forget(document=document.id)
+    assert holds_nothing(first) and holds_nothing(second)
+    await until(lambda: holds_nothing(third))
+    with pytest.raises(NotFoundError):
+        first.models.model.caches.freeze("mine")  # as expiry and eviction do
+    assert first.memory.driver.query("SELECT count(*) FROM kv_sessions") == [(0,)]
+    for llm in (first, second, third):
+        assert (await llm.ask("Anything?", session="mine")).kind == "generated"
+
+
+async def test_forgetting_waits_for_the_writers_answer_and_others_let_go_after_theirs(open_tab):
+    first, second, third = [await open_tab() for _ in range(3)]
+    document = await first.remember(LEASE, title="Lease")
+    await first.flush()
+    await until(lambda: second.documents.list() and third.documents.list())
+    for llm in (first, third):
+        await load(llm)
+    here, there = (llm.stream("When does the lease end?", session="mine") for llm in (first, third))
+    ours, theirs = aiter(here), aiter(there)
+    await anext(ours)
+    await anext(theirs)
+    forgetting = asyncio.ensure_future(second.forget(document=document.id))
+    await asyncio.sleep(0.3)
+    assert not forgetting.done() and first.documents.list() and not holds_nothing(first)
+    assert [piece async for piece in ours]
+    await forgetting
+    assert holds_nothing(first)
+    await until(lambda: not third.documents.list())
+    assert not holds_nothing(third), "it is being used"
+    assert [piece async for piece in theirs]
+    assert holds_nothing(third)
+
+
+async def test_a_tab_that_takes_over_has_let_go_of_what_was_forgotten(open_tab):
+    first, second = await open_tab(), await open_tab()
+    document = await first.remember(LEASE, title="Lease")
+    await first.flush()
+    await until(lambda: second.documents.list())
+    await load(first)
+    await second.take_over()
+    await until(lambda: first.role == "follower")
+    await second.forget(document=document.id)
+    await until(lambda: holds_nothing(first))
+    await first.take_over()
+    assert first.memory.driver.query("SELECT count(*) FROM kv_sessions") == [(0,)]
+
+
+async def test_who_takes_over_ends_the_sessions_that_are_due(open_tab):
+    first, second = await open_tab(), await open_tab(config=Config(session=SessionConfig(idle_ms=100)))
+    await first.ask("Anything?", session="s")
+    await first.flush()
+    await until(lambda: second.sessions.count(live=True) == 1)
+    await asyncio.sleep(0.2)
+    assert second.sessions.count(live=True) == 1, "a follower ends none"
+    await first.close()
+    await until(lambda: second.memory.writable)
+    await until(lambda: not second.sessions.count(live=True))
 
 
 async def test_what_was_done_is_not_done_again_under_the_same_id(open_tab):

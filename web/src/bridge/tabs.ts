@@ -43,6 +43,7 @@ export class Tabs {
   private readonly pending = new Map<string, Pending>();
   private readonly answers = new Map<string, Promise<string>>(); // by call, the oldest first
   private writing = false;
+  private closed = false;
   private writer: string | undefined; // who it was when it was last heard
   private heard = 0; // when
   private ticked = 0;
@@ -108,6 +109,7 @@ export class Tabs {
 
   close(reason: string): void {
     clearInterval(this.timer);
+    this.closed = true;
     this.channel.close();
     this.drop(new Failure("StorageError", reason));
   }
@@ -202,6 +204,6 @@ export class Tabs {
   }
 
   private post(message: Message, to?: string): void {
-    this.channel.postMessage({ ...message, from: this.id, to });
+    if (!this.closed) this.channel.postMessage({ ...message, from: this.id, to }); // else the next writer is asked again
   }
 }
