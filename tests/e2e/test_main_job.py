@@ -191,7 +191,7 @@ def test_a_full_disk_is_said_and_a_later_try_saves(home: Page, context: BrowserC
     devtools = context.new_cdp_session(page)
     devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 4 << 20})
     large = tmp_path / "Lease.txt"
-    large.write_text(NOTE + "\n" * (7 << 20))
+    large.write_text(NOTE + " " * (7 << 20))
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose files").click()
     chooser.value.set_files(large)

@@ -126,9 +126,10 @@ def test_an_index_on_codes_finds_the_nearest(source, kind, metric):
         nearest(base, queries, 10) if metric == "cosine" else np.array([np.argsort(-true_scores(base, q, metric))[:10] for q in queries])
     )
     for name, alone, last in (("int8", 0.93, 0.99), ("bit1", 0.3, 0.9)):
+        built = kind(96, metric=metric, codec=name)
+        built.add(np.arange(len(base)), base)
         for originals, least in ((None, alone), (lambda ids: base[ids].astype(np.float16), last)):
-            index = kind(96, metric=metric, codec=name, originals=originals)
-            index.add(np.arange(len(base)), base)
+            index = kind.from_segments(built.segments(), originals=originals)
             found = index.search(queries, 10, ef=128)
             assert recall(found.ids, truth) > least
             if originals:
