@@ -167,7 +167,7 @@ class PolicyStore:
         """NotFoundError."""
         rows = self._rows("r.id = ?", id)
         if rows:
-            return self._touched(self._entry(rows[0]))
+            return self._touched(self._entry(rows[0]))[0]
         for entry in BUNDLED:
             if entry.id == id:
                 return entry
@@ -190,7 +190,7 @@ class PolicyStore:
     def _read(self, policy_type: str) -> PolicyEntry:
         rows = self.memory.driver.query(f"{SELECT} {IN_FORCE}", [policy_type])
         if rows:
-            return self._touched(self._entry(rows[0]))
+            return self._touched(self._entry(rows[0]))[0]
         for entry in BUNDLED:
             if entry.policy_type == policy_type:
                 return entry
@@ -210,7 +210,7 @@ class PolicyStore:
             row[0]: row[1:]
             for row in self.memory.driver.query(f"{NUMBERED} WHERE p.number IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
         }
-        return [self._touched(self._entry(found[number])) for number in numbers if number in found]
+        return self._touched(*[self._entry(found[number]) for number in numbers if number in found])
 
     def _of_type(self, policy_type: str) -> np.ndarray:
         if policy_type not in self._numbers or self.memory.busy:
@@ -231,15 +231,17 @@ class PolicyStore:
         vectors = from_blob(embedding, "<f2"), from_blob(fisher, "<f4")
         return PolicyEntry(policy_type, json.loads(parameters), source, confidence, *vectors, id, learned_at, last_accessed, version)
 
-    def _touched(self, entry: PolicyEntry) -> PolicyEntry:
-        """Notes that it was used, to the minute."""
+    def _touched(self, *entries: PolicyEntry) -> "list[PolicyEntry]":
+        """Notes that they were used, to the minute."""
         now = self.memory.clock.now_ms()
-        if not self.memory.writable or now - entry.last_accessed < TOUCH_MS:
-            return entry
-        self.memory.driver.execute(
-            "UPDATE policies SET last_accessed = ? WHERE number = (SELECT number FROM records WHERE id = ?)", (now, entry.id)
-        )
-        return replace(entry, last_accessed=now)
+        stale = [entry.id for entry in entries if self.memory.writable and now - entry.last_accessed >= TOUCH_MS]
+        if stale:
+            self.memory.driver.execute(
+                """UPDATE policies SET last_accessed = ?
+                WHERE number IN (SELECT number FROM records WHERE id IN (SELECT value FROM json_each(?)))""",
+                (now, json.dumps(stale)),
+            )
+        return [replace(entry, last_accessed=now) if entry.id in stale else entry for entry in entries]
 
 
 def _defaults(policy_type: str) -> dict[str, Any]:

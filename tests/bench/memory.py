@@ -80,11 +80,13 @@ async def measure(given):
             answer = await answer if hasattr(answer, "__await__") else answer
             took.append((now() - start) * 1000)
         figures[f"{name}, p50"] = float(np.median(took))
+        return answer
 
     async def filled(name, total, step, write):
         start = now()
         for first in range(0, total, step):
             write(first, min(step, total - first))
+            await log.flush()
             await memory.flush()
         figures[f"{name} written and durable, per s"] = total / (now() - start)
 
@@ -133,8 +135,7 @@ async def measure(given):
         def witnessed(first, count):
             vectors = source.draw(2 * count)
             for i in range(count):
-                log.record(entry(first + i, vectors[2 * i], vectors[2 * i + 1]))
-            log.settle()
+                assert log.record(entry(first + i, vectors[2 * i], vectors[2 * i + 1]))
 
         def linked(first, count):
             ends = random.integers(0, given["patterns"], (count, 2))
@@ -168,7 +169,7 @@ async def measure(given):
         asked("session: recovered warm", lambda turn: sessions.get(f"s{turn}"))
         figures["session: live"] = sessions.count(live=True)
         assert figures["session: live"] == given["sessions"]
-        asked("session: of a context like this", lambda turn: sessions.search(queries[turn], 10))
+        await question("session: of a context like this", lambda: sessions.search(queries[0], 10), 20)
         asked("pattern: match", lambda turn: bank.match(queries[turn], 5))
         asked("pattern: match of a kind", lambda turn: bank.match(queries[turn], 5, kind="answer"))
         asked("pattern: reinforce", lambda turn: bank.reinforce(f"p{turn}", 0.9))
@@ -182,7 +183,8 @@ async def measure(given):
             await question(f"witness: {name}", ask, 20)
         await question("witness: latency spikes", log.latency_spikes, 20)
         await question("witness: figures by hour", log.aggregate, 3)
-        await question("witness: chain verified", log.verify, 1)
+        verdict = await question("witness: chain verified", log.verify, 1)
+        assert verdict.ok and verdict.entries == given["witness"], verdict
         asked("graph: neighbours", lambda turn: memory.graph.neighbours(f"p{turn}"))
         start = now()
         memory.graph.forget_adjacency()
