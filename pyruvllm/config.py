@@ -165,7 +165,7 @@ class CacheConfig:
     @property
     def chosen(self) -> bool:
         """Whether something of how tokens are kept is a choice."""
-        return (self.old, self.rotate, self.tail) != ("q8", False, 256)
+        return (self.old, self.rotate, self.tail) != (CacheConfig.old, CacheConfig.rotate, CacheConfig.tail)
 
 
 @dataclass(frozen=True)

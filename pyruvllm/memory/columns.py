@@ -1,6 +1,7 @@
 """How the typed stores keep values in columns: JSON as text, vectors as little-endian blobs. And what text may be kept at all."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,11 @@ def checked_text(text: Any, what: str) -> str:
     except UnicodeEncodeError as error:
         raise ConfigError(f"{what} is no valid Unicode: half of a surrogate pair at {error.start}") from None
     return text
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number, and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def cleaned_text(text: Any, what: str) -> str:

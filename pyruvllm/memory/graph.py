@@ -11,7 +11,6 @@ commit and never run ahead of one.
 
 import asyncio
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ..config import Clock
 from ..errors import ConfigError, NotFoundError
 from ..storage.driver import Driver
 from .adjacency import Adjacency, columns
+from .columns import is_number
 
 Direction = Literal["out", "in", "both"]
 Relations = Sequence[str] | str | None  # of one, of several, of all
@@ -39,10 +39,6 @@ NUMBERED = """SELECT l.source, l.relation, l.target, l.weight FROM json_each(?) 
     CROSS JOIN nodes AS t ON t.id = json_extract(j.value, '$[2]')
     CROSS JOIN links AS l ON l.source = s.number AND l.relation = r.number AND l.target = t.number"""
 ONE = "source = ? AND relation = ? AND target = ?"
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -183,7 +179,7 @@ class Graph:
 
         Weights grow up to ``most``; what was linked with more than that stays as heavy as it is. ConfigError.
         """
-        if not _number(factor) or factor < 0:
+        if not is_number(factor) or factor < 0:
             raise ConfigError(f"a factor is a finite number of 0 or more, not {factor!r}")
         given = list(dict.fromkeys(keys))
         with self._transaction():
@@ -203,13 +199,13 @@ class Graph:
 
     async def decay(self, factor: float, relation: str | None = None) -> int:
         """Multiplies the weights of one relation, or of all that are not structure; returns of how many edges. In slices."""
-        if not _number(factor) or not 0 <= factor <= 1:
+        if not is_number(factor) or not 0 <= factor <= 1:
             raise ConfigError(f"weights fade by a factor between 0 and 1, not {factor!r}")
         return await self._swept("UPDATE links SET weight = weight * ?", "fade", factor, relation)
 
     async def prune(self, below: float, relation: str | None = None) -> int:
         """Removes edges lighter than that, of one relation or of all that are not structure; returns how many. In slices. ConfigError."""
-        if not _number(below):
+        if not is_number(below):
             raise ConfigError(f"edges are pruned below a weight, which is a finite number, not {below!r}; none was removed")
         return await self._swept("DELETE FROM links WHERE weight < ? AND", "prune", below, relation)
 

@@ -40,9 +40,8 @@ RULES = {
     "documents": Rule((("duplicates", 0.95), ("same_topic", 0.75)), "SELECT number, document FROM passages"),
 }
 
-# +: by number from where it stands; by collection all of its rows would be read and sorted at each step
 BEHIND = """SELECT r.number, r.id, v.embedding, json_extract(r.metadata, '$.context_ids') FROM records AS r
-    JOIN vectors AS v ON v.number = r.number WHERE +r.collection = ? AND r.number > ? ORDER BY r.number LIMIT ?"""
+    JOIN vectors AS v ON v.number = r.number WHERE r.collection = ? AND r.number > ? ORDER BY r.number LIMIT ?"""
 
 
 class Likeness:

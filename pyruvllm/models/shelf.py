@@ -144,9 +144,7 @@ class ModelShelf:
         be known of a file without reading it whole is checked before the loaded model goes. Raises the ModelError and StorageError
         families, NotFoundError, and HostError where there are no kernels.
         """
-        kernels = self._kernels()
-        if kernels is None:
-            raise HostError("language models need kernels, and this installation has none: pip install 'pyruvllm[native]'")
+        kernels = self._needed_kernels()
         id, name, file = await self._opened(source, keep, progress)
         try:
             begun = self._clock.elapsed_ms()
@@ -171,9 +169,7 @@ class ModelShelf:
                     self._let_go()
                     raise
                 self.adapters.offer(model)
-            spent = self._clock.elapsed_ms() - begun
-            shown = str(model.metadata.get("general.name") or name)
-            self.loaded = Loaded(id, shown, shape.architecture, model.nbytes, model.runner.context, spent)
+            self.loaded = self._described(id, name, model, begun)
         finally:
             await file.close()
         if draft is not None:
@@ -185,14 +181,13 @@ class ModelShelf:
         one pass, and the text stays the same (``speculative``). It takes the place of another draft, and goes with the model.
 
         source, keep: as of ``load``. What it keeps of the text draws on the pool of the conversations, and gives way to them. ModelError
-        where no model is loaded, for one that has other tokens, and where the two do not fit together: all is then as it was. Raises as
-        ``load``.
+        where no model is loaded, for one that has other tokens, and where the two do not fit together: all is then as it was; where memory
+        ends while it is loaded the model stays, without a draft. Raises as ``load``.
         """
-        kernels, target = self._kernels(), self.model
+        target = self.model
         if target is None or self.loaded is None:
             raise ModelError("there is no model that a draft could guess for: load one first; nothing was loaded")
-        if kernels is None:
-            raise HostError("language models need kernels, and this installation has none: pip install 'pyruvllm[native]'")
+        kernels = self._needed_kernels()
         id, name, file = await self._opened(source, keep, progress)
         try:
             begun = self._clock.elapsed_ms()
@@ -218,9 +213,7 @@ class ModelShelf:
                 except MemoryError as error:
                     gc.collect()
                     raise ModelError(f"{name} does not fit beside {self.loaded.name}, which stays. {fit.why}") from error
-            self._draft, spent = draft, self._clock.elapsed_ms() - begun
-            shown, size = str(draft.metadata.get("general.name") or name), draft.nbytes
-            self.draft = Loaded(id, shown, shape.architecture, size, draft.runner.context, spent)
+            self._draft, self.draft = draft, self._described(id, name, draft, begun)
             self.loaded = replace(self.loaded, draft=self.draft)
             return self.draft
         finally:
@@ -250,9 +243,19 @@ class ModelShelf:
         model = await open_onnx(self._host, folder, file, external=external, context=context, clock=self._clock, progress=loading)
         await self.unload()
         async with self._turn:
-            spent, kind = self._clock.elapsed_ms() - begun, str(model.metadata.get("general.architecture"))
-            self.model, self.loaded = model, Loaded(folder, model.name, kind, model.nbytes, model.runner.context, spent)
+            self.model, self.loaded = model, self._described(folder, folder, model, begun)
         return self.loaded
+
+    def _needed_kernels(self) -> KernelRegistry:
+        kernels = self._kernels()
+        if kernels is None:
+            raise HostError("language models need kernels, and this installation has none: pip install 'pyruvllm[native]'")
+        return kernels
+
+    def _described(self, id: str, name: str, model: Dialogue, begun: float) -> Loaded:
+        """name: where its file gives none; begun: when loading did."""
+        shown, kind = str(model.metadata.get("general.name") or name), str(model.metadata.get("general.architecture"))
+        return Loaded(id, shown, kind, model.nbytes, model.runner.context, self._clock.elapsed_ms() - begun)
 
     async def unload(self) -> None:
         """Gives the model's memory back. An answer that it is writing ends where it is."""

@@ -80,6 +80,9 @@ INDEX_TABLES = (
     "ALTER TABLE collections ADD COLUMN codec TEXT",
 )
 
+# What goes through a collection in slices goes on from a number: by the other index all of its rows would be sorted at each of them.
+ORDER_TABLES = ("CREATE INDEX records_by_number ON records (collection)",)
+
 MIGRATIONS = (
     Migration(1, "collections, records, vectors, graph and stores", COLLECTION_TABLES + STORE_TABLES),
     Migration(2, "installed packs of kernels", KERNEL_TABLES),
@@ -87,4 +90,5 @@ MIGRATIONS = (
     Migration(4, "patterns, pins, the audit of the witness log, a compact graph", AUDIT_TABLES + ROLE_TABLES + GRAPH_TABLES),
     Migration(5, "keys and values of conversations, adapters", CACHE_TABLES),
     Migration(6, "what tabs that follow the writer need", TAB_TABLES),
+    Migration(7, "records of a collection by number", ORDER_TABLES),
 )

@@ -147,3 +147,9 @@ class LikenessContract:
         gone = memory.graph.traverse(["session-0", "request-1", "request-2"], depth=3)
         assert gone == []
         await log.close()
+
+    async def test_a_step_reads_only_what_it_lays(self, open_memory):
+        """By number from where it stands: sorting all of a collection for each slice would take the square of its size."""
+        memory = await open_memory()
+        plan = " ".join(str(step) for *_, step in memory.driver.query(f"EXPLAIN QUERY PLAN {likeness.BEHIND}", ["witness", 0, 10]))
+        assert "records_by_number" in plan and "TEMP B-TREE" not in plan, plan

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 
@@ -9,3 +10,16 @@ from tests.registries import steady
 def kernels():
     """A KernelRegistry, one for all tests: the first use of a kernel tests it."""
     return asyncio.run(steady())
+
+
+@pytest.fixture
+def as_file(tmp_path):
+    """(bytes) to a path that ``models.load`` takes."""
+    count = itertools.count()
+
+    def as_file(data):
+        path = tmp_path / f"model-{next(count)}.gguf"
+        path.write_bytes(data)
+        return path
+
+    return as_file

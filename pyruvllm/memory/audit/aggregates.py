@@ -8,12 +8,11 @@ import numpy as np
 from ...errors import ConfigError
 from ...storage.driver import Driver
 from ...types import Latency
+from .questions import DAY_MS, HOUR_MS
 
 STEPS = tuple(field.name for field in fields(Latency))
 PERCENTILES = (50, 90, 99)
 BUCKETS = 5000  # at most in one answer
-DAY_MS = 24 * 3600 * 1000
-FINEST_MS = 3600 * 1000  # of the buckets that are chosen
 
 Bucket = int | None | Literal["auto"]
 Percentiles = dict[str, tuple[float, ...]]  # step -> p50, p90, p99 in milliseconds
@@ -66,7 +65,7 @@ def summarize(driver: Driver, condition: tuple[str, list[Any]], bucket_ms: Bucke
 
 def chosen(first: int, last: int) -> int:
     """Of hours, days, and then weeks by powers of two the shortest of which few enough reach from one time to another."""
-    sizes = (FINEST_MS, DAY_MS, *(7 * DAY_MS << doubled for doubled in range(64)))
+    sizes = (HOUR_MS, DAY_MS, *(7 * DAY_MS << doubled for doubled in range(64)))
     return next(size for size in sizes if last // size - first // size < BUCKETS)
 
 

@@ -1,12 +1,12 @@
 """What to look for in the witness log: every criterion narrows, and any of them go together."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ...errors import ConfigError
 from ...types import Latency
+from ..columns import is_number
 from ..filters import compile_filter
 
 # Beside the metadata stand typed columns that say the same and have indexes: what a filter asks of these is asked there.
@@ -20,11 +20,7 @@ COMPARE = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 REST = "EXISTS (SELECT 1 FROM records WHERE number = w.number AND {})"
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-NUMBER, TIME = (_number, "a number"), (_number, "a number of UTC milliseconds")
+NUMBER, TIME = (is_number, "a number"), (is_number, "a number of UTC milliseconds")
 TEXT, TRUTH = (lambda value: isinstance(value, str), "a string"), (lambda value: isinstance(value, bool), "True or False")
 RIGHT: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{"since": TIME, "until": TIME, "quality_below": NUMBER, "quality_at_least": NUMBER, "slower_than": NUMBER},

@@ -1,7 +1,6 @@
 """A witness entry, and how it lies in the tables: a record whose metadata holds it, with typed columns taken from there."""
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from ...types import ErrorInfo, Generated, Latency, RoutingDecision
-from ..columns import checked_text, checked_vector, cleaned_text, from_blob
+from ..columns import checked_text, checked_vector, cleaned_text, from_blob, is_number
 
 COLLECTION = "witness"
 LATEST = 2**53  # UTC milliseconds
@@ -93,7 +92,7 @@ def _check_numbers(name: str, part: Any, of: Iterable[str]) -> None:
 
 
 def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:  # NaN fails it, too
+    if not is_number(value) or value < 0:
         raise ConfigError(f"{name} is {value!r}; a finite number of 0 or more would be right")
 
 
