@@ -61,8 +61,9 @@ class Collection:
         self.checksum += sum(change.checksum for change in changes)
         last = {change.number: change for change in changes}
         kept = [change for change in last.values() if not change.gone]
-        self.index.remove(list(last))
-        self.fulltext.remove(list(last))
+        known = [number for number in last if number <= self.fulltext.newest]  # numbers only rise: what is above is new
+        self.index.remove(known)
+        self.fulltext.remove(known)
         placed = [change for change in kept if change.vector is not None]
         if placed:
             self.index.add([change.number for change in placed], np.stack([change.vector for change in placed]))  # type: ignore[misc]

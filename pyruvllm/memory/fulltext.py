@@ -88,6 +88,7 @@ class FullText:
         self.numbers = np.empty(0, np.int64)  # (places,)
         self.lengths = np.empty(0, np.int32)  # (places,) words; 0 where deleted
         self.alive = np.empty(0, bool)  # (places,)
+        self.newest = -1  # the greatest number that ever was in it
         self._terms = np.empty(0, np.uint32)  # (distinct,) sorted
         self._starts = np.zeros(1, np.intp)  # (distinct + 1,)
         self._places = np.empty(0, np.int32)  # (postings,)
@@ -113,6 +114,7 @@ class FullText:
         counts = pairs["count"].astype(np.int32)
         first = len(self.numbers)
         self.numbers = np.concatenate([self.numbers, numbers])
+        self.newest = max(self.newest, int(numbers.max(initial=-1)))
         lengths = np.bincount(owner, weights=counts, minlength=len(sizes)).astype(np.int32)
         self.lengths = np.concatenate([self.lengths, lengths])
         self.alive = np.concatenate([self.alive, np.ones(len(sizes), bool)])
@@ -123,6 +125,8 @@ class FullText:
 
     def remove(self, numbers: Sequence[int] | np.ndarray) -> None:
         """Numbers that are not in it are passed over."""
+        if not len(numbers):
+            return
         gone = np.isin(self.numbers, np.asarray(numbers, np.int64))
         self.alive &= ~gone
         self.lengths[gone] = 0

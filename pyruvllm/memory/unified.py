@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -224,24 +225,25 @@ class UnifiedMemory(Searchable):
         ids: list[str] = [draft.id for draft in drafts]  # type: ignore[misc]
         if not drafts:
             return []
-        rows = []
+        records, vectors = [], []
         for draft in drafts:
             check_text(draft.id, "the id")
             check_text(draft.text, f"the text of {draft.id!r}")
-            vector = None if draft.vector is None else check_vector(draft.vector, dimension, f"the vector of {draft.id!r}")
-            record = Record(draft.id, collection, draft.text, dict(draft.metadata), now, now)  # type: ignore[arg-type]
-            rows.append(Row(0, record, vector, fulltext.encode(draft.text, draft.metadata)))
+            vectors.append(None if draft.vector is None else check_vector(draft.vector, dimension, f"the vector of {draft.id!r}"))
+            records.append(Record(draft.id, collection, draft.text, dict(draft.metadata), now, now))  # type: ignore[arg-type]
         twice = next((id for place, id in enumerate(ids) if id in ids[:place]), None) if len(set(ids)) < len(ids) else None
         with self.transaction():
             taken = self.records.taken(ids) or ([twice] if twice is not None else [])
             if taken:
                 raise DuplicateError(f"the id {taken[0]!r} is taken; nothing was written")
             self._record_space(collection, now)
-            first = self.records.next_number()
-            rows = [replace(row, number=first + place) for place, row in enumerate(rows)]
+            rows = [
+                Row(number, record, vector, fulltext.encode(record.text, record.metadata))
+                for number, record, vector in zip(count(self.records.next_number()), records, vectors, strict=False)
+            ]
             self.records.insert(rows)
             self._pending += [self._placed(row) for row in rows]
-        return [row.record for row in rows]
+        return records
 
     def _placed(self, row: Row, before: int | None = None) -> Change:
         """The change that a written row means; ``before`` is the checksum of the vector that it replaces."""

@@ -184,12 +184,14 @@ class WitnessLog(Audited):
         if not entries:
             return
         memory = self.memory
-        users: Any = dict(memory.driver.query(USERS, (json.dumps([entry.session_id for entry in entries]),)))  # type: ignore[arg-type]
-        if users:
-            entries = [replace(entry, user_id=entry.user_id or users.get(entry.session_id)) for entry in entries]
+        sessions = {entry.session_id for entry in entries if entry.user_id is None}
+        users: Any = dict(memory.driver.query(USERS, (json.dumps(sorted(sessions)),)))  # type: ignore[arg-type]
         with memory.transaction():
             first = memory.records.next_number()
-            memory.put(COLLECTION, [Draft(e.query, e.request_id, metadata_of(e), e.query_embedding) for e in entries])
+            metadata = [metadata_of(e, users.get(e.session_id)) for e in entries]
+            memory.put(
+                COLLECTION, [Draft(e.query, e.request_id, said, e.query_embedding) for e, said in zip(entries, metadata, strict=True)]
+            )
             memory.driver.executemany(INSERT, [(to_blob(e.response_embedding, "<f2"), self.chain.salt(), e.request_id) for e in entries])
             there = set(memory.records.taken([e.session_id for e in entries]))  # an edge from a session that is gone would dangle
             memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries if e.session_id in there)

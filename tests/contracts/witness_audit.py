@@ -57,22 +57,28 @@ CRITERIA = {
 PAIRS = [((a, x), (b, y)) for a, b in product(CRITERIA, CRITERIA) if a < b for x in CRITERIA[a] for y in CRITERIA[b]]
 
 
-KEYS = ("session", "model", "quality", "timestamp", "hold", "user", "error", "error.kind", "error.message", "latency.total_ms", "text")
-VALUES = st.sampled_from([None, True, False, 0, 0.4, 7, NOW + 9, "small", "session-1", "QuotaError", "asked for", "", "broken 3"])
+KEYS = "session model quality timestamp hold user error error.kind error.message latency.total_ms id text".split()
+TEXTS = ["", "small", "session-1", "QuotaError", "asked for", "broken 3", "request-7"]
+VALUES = st.sampled_from([None, True, False, 0, 0.4, 7, NOW + 9, *TEXTS])
 OPERATORS = st.sampled_from(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$exists", "$contains"])
 
 
 def possible(test) -> bool:
     """Leaves out what the filter language refuses."""
     key, (operator, value) = test
-    if key == "text" or operator == "$exists":
+    if key in ("text", "id") or operator == "$exists":
         return isinstance(value, str if operator != "$exists" else bool)
     return operator not in ("$gt", "$gte", "$lt", "$lte") or not (value is None or isinstance(value, bool))
 
 
 TESTS = st.tuples(st.sampled_from(KEYS), st.tuples(OPERATORS, VALUES)).filter(possible).map(lambda test: {test[0]: dict([test[1]])})
 FILTERS = st.lists(
-    st.one_of(TESTS, st.lists(TESTS, min_size=1, max_size=2).map(lambda some: {"$or": some}), TESTS.map(lambda one: {"$not": one})),
+    st.one_of(
+        TESTS,
+        st.lists(TESTS, min_size=1, max_size=2).map(lambda some: {"$or": some}),
+        st.lists(TESTS, min_size=1, max_size=2).map(lambda some: {"$and": some}),
+        TESTS.map(lambda one: {"$not": one}),
+    ),
     min_size=1,
     max_size=3,
 ).map(lambda parts: {**parts[0], **({"$and": parts[1:]} if parts[1:] else {})})

@@ -1,6 +1,6 @@
 """What to look for in the witness log: every criterion narrows, and any of them go together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +16,8 @@ TYPED: dict[str, tuple[str, type]] = {
     **{"user": ("user_id", str), "error.kind": ("error_kind", str), "error": ("error_kind", dict)},
     **{f"latency.{field.name}": (field.name, float) for field in fields(Latency)},
 }
-COMPARE = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+COMPARE = {"$eq": "=", "$ne": "IS NOT", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+SAME = {"$eq": "=", "$ne": "IS NOT"}
 REST = "EXISTS (SELECT 1 FROM records WHERE number = w.number AND {})"
 
 
@@ -85,18 +86,13 @@ def matching(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
     """A filter as a condition on ``witness AS w``. FilterError."""
     compile_filter(where)  # says what is wrong with it
     tests, values, rest = [], [], []
-    together = where or {}
-    for part in (together, *together.get("$and", ())):
-        for key, value in part.items():
-            if key == "$and" and part is together:
-                continue
-            for operator, operand in value.items() if isinstance(value, Mapping) else [("$eq", value)]:
-                test = _typed(key, operator, operand)
-                if test is None:
-                    rest.append({key: {operator: operand}} if isinstance(value, Mapping) and key[:1] != "$" else {key: value})
-                else:
-                    tests.append(test)
-                    values += [operand] if test.endswith("?") else []
+    for key, operator, operand in _conditions(where or {}):
+        test = _typed(key, operator, operand)
+        if test is None:
+            rest.append({key: {operator: operand} if operator else operand})
+        else:
+            tests.append(test)
+            values += [operand] if "?" in test else []
     if rest:
         condition, more = compile_filter({"$and": rest})
         tests.append(REST.format(condition))
@@ -104,12 +100,29 @@ def matching(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
     return " AND ".join(tests) or "1", values
 
 
+def _conditions(where: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(key, operator, operand) of all that have to hold together; of another connective than "$and" the operator is empty."""
+    for key, value in where.items():
+        if key == "$and":
+            for part in value:
+                yield from _conditions(part)
+        elif key.startswith("$"):
+            yield key, "", value
+        else:
+            for operator, operand in value.items() if isinstance(value, Mapping) else [("$eq", value)]:
+                yield key, operator, operand
+
+
 def _typed(key: str, operator: str, operand: Any) -> str | None:
     """The same asked of a column; None where a column cannot answer it."""
+    if key == "id" and operator in SAME and isinstance(operand, str):
+        return f"w.number {SAME[operator]} (SELECT number FROM records WHERE id = ?)"
+    if key == "error.kind" and operator == "$exists":
+        return f"w.error_kind IS {'NOT ' if operand else ''}NULL"
     if key not in TYPED:
         return None
     column, kind = TYPED[key]
-    if operand is None and operator in ("$eq", "$ne"):
+    if operand is None and operator in SAME:
         return f"w.{column} IS {'NOT ' if operator == '$ne' else ''}NULL"
     number = isinstance(operand, (int, float)) and not isinstance(operand, bool)
     if operator in COMPARE and (number if kind is float else isinstance(operand, str) and kind is str):

@@ -96,12 +96,12 @@ def _check_number(name: str, value: Any) -> None:
         raise ConfigError(f"{name} is {value!r}; a finite number of 0 or more would be right")
 
 
-def metadata_of(entry: WitnessEntry) -> dict[str, Any]:
-    """All of an entry but its id, its query and its vectors."""
+def metadata_of(entry: WitnessEntry, user: str | None = None) -> dict[str, Any]:
+    """All of an entry but its id, its query and its vectors. user: of its session, for one that names none."""
     routing = entry.routing_decision
     return {
         "session": entry.session_id,
-        "user": entry.user_id,
+        "user": user if entry.user_id is None else entry.user_id,
         "model": entry.model_used,
         "quality": entry.quality_score,
         "timestamp": entry.timestamp,
