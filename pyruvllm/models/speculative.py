@@ -27,6 +27,7 @@ PAYS = 1.05  # times the speed without: less is not worth it
 REST = 64  # tokens without guesses after it did not pay; twice as many each time again
 LONGEST = 1024
 FADING = 0.9  # weight of the rounds before the last one, each
+TICK_MS = 0.01  # a browser's clock stands still for longer than a small model reads
 STEEP = 0.2  # cost of one token more in units of the first, until it was measured
 
 Choose = Callable[[np.ndarray, list[int]], int | None]  # by logits, after those guessed before; None: nothing to guess
@@ -151,7 +152,7 @@ class Guesser:
 
     def took(self, tokens: int, ms: float) -> None:
         """Reading so many at once took so long."""
-        self._times.setdefault(tokens, deque(maxlen=7)).append(ms)
+        self._times.setdefault(tokens, deque(maxlen=7)).append(max(ms, TICK_MS))
 
     def judged(self, drafted: int, accepted: int) -> None:
         """How many of the last guesses were right."""

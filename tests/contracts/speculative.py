@@ -55,6 +55,13 @@ def guesser(*drafters, dear=0.0):
     return made
 
 
+class Still(Clock):
+    """As a browser's, whose clock takes longer to move than a small model to read."""
+
+    def elapsed_ms(self):
+        return 7.0
+
+
 async def said(runner, sampling, guesser=None, prompt=PROMPT, count=48, **options):
     runner.reset()
     stream = generate(runner, TOKENIZER, prompt, sampling, max_tokens=count, guesser=guesser, **options)
@@ -86,6 +93,13 @@ async def test_the_text_is_the_same_with_a_draft_model_and_with_look_up(kernels)
             if isinstance(drafter, DraftModel):
                 assert stream.usage.guesses[0].drafted > 0
     assert stream.usage.guesses[0].accepted == stream.usage.guesses[0].drafted > 30, "a model guesses all that it would say itself"
+
+
+async def test_a_clock_that_does_not_move_keeps_nobody_from_guessing(kernels):
+    runner = runner_of(kernels)
+    plain = await said(runner, Sampling(temperature=0))
+    stream = await said(runner, Sampling(temperature=0), Guesser([Oracle(PROMPT, plain.ids, wrong=3)], Still()), clock=Still())
+    assert stream.ids == plain.ids and stream.usage.guesses[0].accepted > 0
 
 
 async def test_what_is_drawn_with_guesses_has_the_models_distribution(kernels):

@@ -10,7 +10,7 @@
  * @param print     (line) => void
  */
 export async function runLane({ name, loadPyodide, indexURL, read, wheels, pytest, print }) {
-  const pyodide = await loadPyodide({ indexURL, stdout: print, stderr: print, env: { PYRUVLLM_LANE: name, HOME: "/home/pyodide", COLUMNS: "400" } });
+  const pyodide = await loadPyodide({ indexURL, stdout: print, stderr: print, env: { PYRUVLLM_LANE: name, HOME: "/home/pyodide", COLUMNS: "240" } });
   await pyodide.loadPackage(["pyruvllm"], { messageCallback: () => {} });
   const site = pyodide.runPython("import site; site.getsitepackages()[0]");
   for (const wheel of wheels) pyodide.unpackArchive(await read(`wheels/${wheel}`), "wheel", { extractDir: site });
