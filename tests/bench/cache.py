@@ -7,16 +7,17 @@
 Conversations of the shape of LFM2-350M come back by Zipf's law, each time for eight tokens more. First with keys and values that are
 random numbers, since the time does not depend on them: hits by tier, how long it takes to come back, how long an allocation takes. Then
 (--spoken 0 leaves it out) with the model at work: conversations together beside one after the other (--together: that alone), in turn, the
-median of their ratios; and, natively, tokens a second under the budget and without a bound, and resuming a cold conversation of 1,000
-tokens beside computing it anew.
+median of their ratios; tokens a second under a budget and without a bound; resuming a cold conversation of 1,000 tokens beside computing
+it anew; and what turning to another adapter costs.
 """
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pyruvllm.config import COLD
 from tests.bench import hosts
@@ -128,29 +129,53 @@ async def measure(given):
     return told
 
 
-async def speaking(path, folder, budget, count):
-    """With the model at work, natively."""
+async def model_at(file, database):
+    """(driver, kernels, shape, weights) of a model's file, on either host."""
+    import sys
+
+    import numpy as np
+
+    from pyruvllm.config import Clock
+    from pyruvllm.memory.kernels import open_registry
+    from pyruvllm.models.parts import Parts
+    from pyruvllm.models.shape import Shape
+    from pyruvllm.models.source import Bytes, head_of
+    from pyruvllm.storage import migrate, open_driver
+
+    if sys.platform == "emscripten":
+        import js
+
+        blob = await (await js.fetch(file)).blob()
+
+        class File:
+            size = blob.size
+
+            async def read_into(self, offset, room):
+                js.Uint8Array.new(await blob.slice(offset, offset + room.size).arrayBuffer()).assign_to(room)
+
+        data = File()
+    else:
+        data = Bytes(np.memmap(file, np.uint8, "r"))
+    driver = await open_driver(database)
+    migrate(driver)
+    kernels = await open_registry(driver, Clock())
+    head = await head_of(data)
+    shape = Shape.of(head.metadata)
+    return driver, kernels, shape, await Parts.load(head, shape, data, kernels)
+
+
+async def speaking(given):
+    """With the model at work. Runs on either host."""
     import time
 
     import numpy as np
 
     from pyruvllm.cache import KvCache, Pool, SessionCaches
-    from pyruvllm.config import Clock
-    from pyruvllm.memory.kernels import open_registry
     from pyruvllm.models.adapter import Lora
     from pyruvllm.models.decoder import Runner, form_of
-    from pyruvllm.models.gguf import read_head
-    from pyruvllm.models.parts import Parts
-    from pyruvllm.models.shape import Shape
-    from pyruvllm.storage import migrate, open_driver
 
-    file = np.memmap(path, np.uint8, "r")
-    driver = await open_driver(str(Path(folder) / "spoken.db"))
-    migrate(driver)
-    kernels = await open_registry(driver, Clock())
-    head = read_head(bytes(file[: 16 << 20]), file.size)
-    shape = Shape.of(head.metadata)
-    parts = Parts(head, shape, lambda tensor: file[tensor.offset : tensor.offset + tensor.size], kernels)
+    budget, count = 5, given["spoken"]  # MB
+    driver, kernels, shape, parts = await model_at(given["file"], given["database"])
     random, told = np.random.default_rng(2), {}
 
     def over(size):
@@ -211,39 +236,15 @@ async def speaking(path, folder, budget, count):
 
 async def together(given):
     """Some conversations together beside one after the other. Runs on either host."""
-    import sys
     import time
 
     import numpy as np
 
     from pyruvllm.cache import KvCache, Pool
-    from pyruvllm.config import Clock
-    from pyruvllm.memory.kernels import open_registry
     from pyruvllm.models.batch import Batch
     from pyruvllm.models.decoder import Runner, form_of
-    from pyruvllm.models.gguf import read_head
-    from pyruvllm.models.parts import Parts
-    from pyruvllm.models.shape import Shape
-    from pyruvllm.storage import open_driver
 
-    if sys.platform == "emscripten":
-        import js
-
-        whole = js.Uint8Array.new(await (await js.fetch(given["file"])).arrayBuffer())
-        size = whole.length
-    else:
-        whole = np.memmap(given["file"], np.uint8, "r")
-        size = whole.size
-
-    def part(start, length):
-        piece = whole[start : start + length] if isinstance(whole, np.ndarray) else whole.subarray(start, start + length)
-        return piece if isinstance(piece, np.ndarray) else piece.to_bytes()
-
-    driver = await open_driver(":memory:")
-    kernels = await open_registry(driver, Clock())
-    head = read_head(bytes(part(0, min(size, 16 << 20))), size)
-    shape = Shape.of(head.metadata)
-    parts = Parts(head, shape, lambda tensor: part(tensor.offset, tensor.size), kernels)
+    driver, kernels, shape, parts = await model_at(given["file"], ":memory:")
     cache = KvCache(form_of(shape), Pool(64 << 20, kernels.empty), kernels)
     runner, told = Runner(shape, parts, kernels, 512, cache=cache), {}
     for count in given["counts"]:
@@ -292,21 +293,24 @@ def main() -> int:
         if options.spoken or options.together:
             with path.open("wb") as file:
                 lfm2_of_true_shape("350M", options.kind, file.write)
-        several = {"counts": [2, 4, 8], "rounds": options.rounds}
+        where = Path(folder) if options.host == "native" else Path()
+        given |= {"database": str(where / "memory.db"), "file": str(where / path.name), "spoken": options.spoken}
+        asked: list[tuple[hosts.Measure, list[Callable[..., Any]], dict[str, Any]]] = []
+        if options.sessions:
+            asked.append((measure, [], given))
+        if path.exists():
+            asked.append((together, [model_at], {**given, "counts": [2, 4, 8], "rounds": options.rounds}))
+        if options.spoken and not options.together:
+            asked.append((speaking, [model_at], {**given, "database": str(where / "spoken.db")}))
+        told = {}
         if options.host == "chromium":
-            told = {}
             with serving(DIST, Path(folder)) as address:
-                asked = [(measure, {**given, "database": ":memory:"})] if options.sessions else []
-                asked += [(together, {**several, "file": "model.gguf"})] if path.exists() else []
-                for what, values in asked:
+                for what, parts, values in asked:
                     with hosts.blank_page(address) as page:
-                        told |= json.loads(page.evaluate(hosts.START, [hosts.source(what), json.dumps(values)]))
+                        told |= json.loads(page.evaluate(hosts.START, [hosts.source(what, *parts), json.dumps(values)]))
         else:
-            told = asyncio.run(measure({**given, "database": str(Path(folder) / "memory.db")})) if options.sessions else {}
-            if path.exists():
-                told |= asyncio.run(together({**several, "file": str(path)}))
-            if options.spoken and not options.together:
-                told |= asyncio.run(speaking(path, folder, 5, options.spoken))
+            for what, _, values in asked:
+                told |= hosts.native(what, values)
         figures |= {name: round(value, 3) for name, value in told.items()}
     report("cache", figures)
     return 0

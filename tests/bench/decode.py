@@ -1,10 +1,11 @@
 """How fast a model of true shape reads a prompt and generates, natively and in Chromium, one thread.
 
-    ./build.sh bench decode [--size 350M] [--kinds q4_0,q4_k,q6_k,q8_0] [--prompt 128] [--tokens 64] [--host native|chromium] [--peers]
+    ./build.sh bench decode [--size 350M] [--kinds q4_0,q4_k,q6_k,q8_0] [--prompt 128] [--tokens 64] [--host native|chromium]
+                            [--peers [wllama,llama.cpp]]
 
 The weights are random: the time does not depend on them. Medians of three runs; the first answer to a file includes reading it, repacking
 its weights, and the self-tests of the kernels. With --peers the same files are measured in wllama on a page of the same browser, and in
-llama.cpp natively, each after ours and never beside it.
+llama.cpp natively, or in the one that is named, each after ours and never beside it.
 """
 
 import argparse
@@ -160,8 +161,11 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--depth", type=int, default=2000)
     parser.add_argument("--host", choices=("native", "chromium"))
-    parser.add_argument("--peers", action="store_true", help="with wllama in the same Chromium, and llama.cpp natively")
+    parser.add_argument("--peers", nargs="?", const=",".join(peers.PEERS), default="", help="wllama in Chromium, llama.cpp natively")
     options = parser.parse_args()
+    chosen = options.peers.split(",") if options.peers else []
+    if unknown := set(chosen) - set(peers.PEERS):
+        parser.error(f"--peers is {', '.join(sorted(unknown))}; {', '.join(peers.PEERS)} would be right")
     given = {"prompt": options.prompt, "tokens": options.tokens, "depth": options.depth, "probe": probe()}
     told = {"prompt": options.prompt, "tokens": options.tokens, "banned": BANNED, "runs": 3}
     figures: dict[str, object] = {"model": f"LFM2-{options.size}, prompt {options.prompt}, {options.tokens} tokens, one thread"}
@@ -173,13 +177,13 @@ def main() -> int:
                 lfm2_of_true_shape(options.size, kind, file.write)
             for host in [host for host in ("native", "chromium") if options.host in (None, host)]:
                 found[kind, host] = run(host, path, given)
-            for peer in peers.PEERS if options.peers else ():
+            for peer in chosen:
                 found[kind, peer] = beside(peer, path, told)
-            for host in [host for host in (*peers.PEERS, "native", "chromium") if found.get((kind, host))]:
+            for host in [host for host in (*chosen, "native", "chromium") if found.get((kind, host))]:
                 figures |= {f"{kind}, {host}: {name}": round(value, 2) for name, value in found[kind, host].items()}
                 print(kind, host, found[kind, host], file=sys.stderr, flush=True)  # noqa: T201
     for name in ("decode, tokens/s", "prefill, tokens/s"):
-        for peer in peers.PEERS:
+        for peer in chosen:
             best = max((each.get(name, 0.0) for (_, who), each in found.items() if who == peer), default=0.0)
             if best:
                 ratios = {kind: round(each[name] / best, 2) for (kind, who), each in found.items() if who == "chromium"}

@@ -32,8 +32,10 @@ START = """async ([source, given]) => {
 }"""
 
 
-def source(measure: Measure) -> str:
-    return f"import json\n{inspect.getsource(measure)}\njson.dumps(await {measure.__name__}(json.loads(given)))\n"
+def source(measure: Measure, *parts: Callable[..., Any]) -> str:
+    """parts: functions that it calls."""
+    functions = "\n".join(map(inspect.getsource, (*parts, measure)))
+    return f"import json\n{functions}\njson.dumps(await {measure.__name__}(json.loads(given)))\n"
 
 
 def native(measure: Measure, given: dict[str, Any]) -> dict[str, Any]:
