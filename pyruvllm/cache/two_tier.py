@@ -11,6 +11,7 @@ Pages are shared between sequences that begin with the same tokens, and copied b
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -103,7 +104,11 @@ class KvCache:
     def fork(self, sequence: Sequence, *, name: str = "", priority: float = 0.5) -> Sequence:
         """Another sequence that goes on from here; pages are shared until one of the two writes to them."""
         self._usable(sequence)
-        other = self.open(setting=sequence.setting, name=name, priority=priority)
+        before, sequence.holding.pinned_until = sequence.holding.pinned_until, inf  # else it may be what makes room for the other
+        try:
+            other = self.open(setting=sequence.setting, name=name, priority=priority, identity=sequence.identity)
+        finally:
+            sequence.holding.pinned_until = before
         other.tokens, other._chain = list(sequence.tokens), list(sequence._chain)
         other.old = [self.store.share(page) for page in sequence.old]
         other.tail = [self.store.share(page) for page in sequence.tail]

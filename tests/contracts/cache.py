@@ -114,6 +114,22 @@ class CacheContract:
         cache.store.forget()
         assert (cache.store.pages, cache.pool.used) == (0, 0)
 
+    def test_room_for_a_fork_is_not_made_of_what_is_forked(self, kernels):
+        cache = made(kernels, budget=64 << 10)
+        first = cache.open(identity=b"an adapter")
+        feed(cache, first, tokens(64))
+        filler = cache.pool.hold("kv", "filler")
+        cache.pool.charge(filler, cache.pool.budget - cache.pool.used)
+        first.holding.release = lambda: cache.release(first)
+        first.holding.used_at = -1e6  # it would be the first to go
+        with pytest.raises(PoolFullError):
+            cache.fork(first)
+        assert not first.released and len(first) == 64 and not cache.pool.pinned(first.holding)
+        filler.release = lambda: cache.pool.drop(filler)
+        second = cache.fork(first)
+        assert (second.tokens, second.identity) == (first.tokens, b"an adapter")
+        check(cache, second)
+
     def test_known_beginnings_are_found_and_not_written_to(self, kernels):
         cache = made(kernels)
         first = cache.open()
