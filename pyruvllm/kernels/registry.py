@@ -28,6 +28,7 @@ REFERENCE = "reference"  # the twin in numpy
 COMPETITIVE = 4.0  # the twin is tried where its self-test took no more than this, in times of the fastest compiled kernel's
 SETTLE_MS = 50.0  # that binding may spend on measuring
 COPIED = 1 << 20  # bytes that binding may copy for it
+SAMPLES = 4  # of each kernel that may be recorded, the one that warms it up among them
 
 
 class KernelRegistry:
@@ -151,16 +152,21 @@ class KernelRegistry:
 
     def recorded(self, operation: str, /, **values: Any) -> Kernel:
         """The fastest compiled kernel, to be recorded: replayed it costs no crossing, which is all that a twin in numpy may win by.
-        The twin where nothing compiled is right. Measured as ``bind`` does.
+        The twin where nothing compiled is right. Measured as ``bind`` does, where there is a choice.
         """
-        place = self._settled(operation, values)
+        place = self.place(operation, values)
+        place.operation.check(values)
         compiled = [name for name in place.selector.tallies if name != REFERENCE and self._objection(operation, name) is None]
+        if len(compiled) > 1 and not all(place.selector.tallies[name].recent for name in compiled):
+            self._settle(place, values, compiled)
         return self._kernel(operation, min(compiled, key=place.selector.latency)) if compiled else self._serving(place)
 
     def _settled(self, operation: str, values: Mapping[str, Any]) -> "Place":
         place = self.place(operation, values)
         place.operation.check(values)
         if place.selector.serves is None:
+            for name in place.selector.tallies:
+                self._objection(operation, name)  # self-tests have to be, they are not part of the measuring
             self._settle(place, values)
         return place
 
@@ -328,7 +334,9 @@ class KernelRegistry:
 
     def attempt(self, place: "Place", values: Mapping[str, Any], bound: Callable[[Kernel], Call] | None = None) -> None:
         """One turn: the kernel to try does the work, and is timed. ``bound`` gives a call of a kernel with these values."""
-        kernel = self._turn(place)
+        self._timed(place, self._turn(place), values, bound)
+
+    def _timed(self, place: "Place", kernel: Kernel, values: Mapping[str, Any], bound: Callable[[Kernel], Call] | None = None) -> None:
         call = bound(kernel) if bound else kernel.bind(**values)
         try:
             call.prepare()
@@ -354,8 +362,10 @@ class KernelRegistry:
             raise error
         self._serving(place)(**values)
 
-    def _settle(self, place: "Place", values: Mapping[str, Any]) -> None:
-        """Tries the candidates in turn on the same arguments; what they write is thrown away."""
+    def _settle(self, place: "Place", values: Mapping[str, Any], among: Sequence[str] = ()) -> None:
+        """Tries the candidates in turn on the same arguments until it is decided, or ``among`` some, each a few times. What they write is
+        thrown away.
+        """
         mine = dict(values)
         given = [(operand, values[operand.name]) for operand in place.operation.operands if values.get(operand.name) is not None]
         copied = [(each.name, array) for each, array in given if each.mode in ("out", "inout") or each.mode == "in" and self._far(array)]
@@ -364,12 +374,13 @@ class KernelRegistry:
         for name, array in copied:
             mine[name] = self.empty(array.shape, array.dtype)
             mine[name][...] = array
-        for name in place.selector.tallies:
-            self._objection(place.operation.name, name)  # self-tests have to be, they are not part of the measuring
         end = self._clock.elapsed_ms() + SETTLE_MS
+        kernels = [self._kernel(place.operation.name, name) for name in among] * SAMPLES
         try:
-            while place.selector.serves is None and self._clock.elapsed_ms() < end:
-                self.attempt(place, mine)
+            for kernel in kernels or iter(lambda: self._turn(place), None):
+                self._timed(place, kernel, mine)
+                if place.selector.serves is not None or self._clock.elapsed_ms() >= end:
+                    return
         except (KernelError, MemoryError):  # its arguments may have no meaning yet
             pass
 
