@@ -6,9 +6,9 @@ joined to the rest when it has grown. Deleted records are masked, and left out o
 """
 
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ TAIL = 4096  # postings that may wait before they are joined to the sorted ones
 PAIR = np.dtype([("term", "<u4"), ("count", "<u4")])
 
 
+@lru_cache(maxsize=50_000)
 def term_of(word: str) -> int:
     """A stemmed word as the 32-bit number it is kept under."""
     return zlib.crc32(word.encode("utf-8", "surrogatepass"))
@@ -31,7 +32,11 @@ def term_of(word: str) -> int:
 def encode(text: str, metadata: Mapping[str, Any]) -> bytes:
     """The words of a record, ready for the ``postings`` table."""
     parts = [text, *(metadata[field] for field in FIELDS if isinstance(metadata.get(field), str))]
-    counts = Counter(term_of(stemmed) for part in parts for stemmed, _ in words(part))
+    counts: dict[int, int] = {}
+    for part in parts:
+        for stemmed, _ in words(part):
+            term = term_of(stemmed)
+            counts[term] = counts.get(term, 0) + 1
     return np.array(sorted(counts.items()), PAIR).tobytes() if counts else b""
 
 

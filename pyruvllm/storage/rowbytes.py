@@ -10,6 +10,9 @@ The twin of ``web/src/bridge/rows.ts``. Little-endian:
 
 import struct
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,53 +22,50 @@ from .driver import Blobs, Row, Value
 
 NULL, INTEGER, FLOAT, TEXT, BLOB = range(5)
 HEADER = struct.Struct("<II")
+CODES = bytes.maketrans(bytes((NULL, INTEGER, FLOAT, TEXT, BLOB)), b"qqdqq")  # of struct, by kind
 
 
 def pack(rows: Sequence[Sequence[Value]]) -> bytes:
     """StorageError for rows of different lengths and for values that SQL has no place for."""
     columns = len(rows[0]) if rows else 0
-    kinds, codes = bytearray(), []
-    slots: list[int | float] = []
+    other = next((len(row) for row in rows if len(row) != columns), None)
+    if other is not None:
+        raise StorageError(f"all rows of parameters must have the same length: one has {columns}, another {other}")
+    slots: list[Any] = list(chain.from_iterable(rows))
+    kinds = bytes(map(kind_of, map(type, slots)))
     heap: list[bytes] = []
     end = 0  # of the heap, bytes
-    for row in rows:
-        if len(row) != columns:
-            raise StorageError(f"all rows of parameters must have the same length: one has {columns}, another {len(row)}")
-        for value in row:
-            kind, content = kind_of(value)
-            kinds.append(kind)
-            codes.append("d" if kind == FLOAT else "q")
-            if isinstance(content, bytes):
-                heap.append(content)
-                slots.append(end | len(content) << 32)
-                end += len(content)
-            else:
-                slots.append(content)
+    for place, kind in enumerate(kinds):
+        if kind >= TEXT:
+            content = encoded(slots[place]) if kind == TEXT else bytes(slots[place])
+            heap.append(content)
+            slots[place] = end | len(content) << 32
+            end += len(content)
+        elif kind == NULL:
+            slots[place] = 0
     if end >= 1 << 31:
         raise StorageError(f"{end} bytes of parameters at once are more than the {1 << 31} that can be bound")
     try:
-        packed = struct.pack("<" + "".join(codes), *slots)
+        packed = struct.pack("<" + kinds.translate(CODES).decode(), *slots)
     except struct.error:
         raise StorageError("an integer does not fit into SQL's 64 bits") from None
     return b"".join([HEADER.pack(len(rows), columns), kinds, bytes(-len(kinds) % 8), packed, *heap])
 
 
-def kind_of(value: Value) -> tuple[int, int | float | bytes]:
-    """The kind of a value, and what its slot or the heap holds."""
-    if value is None:
-        return NULL, 0
-    if isinstance(value, int):
-        return INTEGER, value
-    if isinstance(value, float):
-        return FLOAT, value
-    if isinstance(value, str):
-        try:
-            return TEXT, value.encode()
-        except UnicodeEncodeError as error:
-            raise StorageError(f"a text that is no Unicode text cannot be stored: {error}") from error
-    if isinstance(value, bytes | bytearray | memoryview):
-        return BLOB, bytes(value)
-    raise StorageError(f"a value of type {type(value).__name__} cannot be stored: None, int, float, str and bytes can")
+@cache
+def kind_of(of: type) -> int:
+    """The kind of the values of a type."""
+    for kind, types in ((NULL, NoneType), (INTEGER, int), (FLOAT, float), (TEXT, str), (BLOB, (bytes, bytearray, memoryview))):
+        if issubclass(of, types):
+            return kind
+    raise StorageError(f"a value of type {of.__name__} cannot be stored: None, int, float, str and bytes can")
+
+
+def encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise StorageError(f"a text that is no Unicode text cannot be stored: {error}") from error
 
 
 def unpack(packed: memoryview) -> list[Row]:

@@ -4,7 +4,7 @@
 
 First so many operations on pages beside a model of what must be there (a million: --operations 1000000). Then for so many minutes (30 is
 the long one) conversations over a small model, under a budget that holds a few of them, while saving fails, the quota is full, and
-readers leave: whatever is said must be what is said without any of that, and at the end no page, block or row is left.
+readers leave: whatever is said must be what is said without any of that, near ties aside, and at the end no page, block or row is left.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from tests.contracts.scheduler import BYTES
 from tests.generators.cache_churn import Churn, random_steps
 
 GREEDY = Sampling(temperature=0)
+TIE = 1e-2  # of logits whose deviation is 1.6: what is read together is rounded otherwise than what is read one by one
 
 
 class Faulty(Failing):
@@ -45,14 +46,15 @@ class Faulty(Failing):
         return super().executemany(sql, rows)
 
 
-def expected(runner, ids, count):
+def behind(runner, ids, said):
+    """By how much at most a token that was said is less likely than what the model alone says there, in logits: 0 where it is the same."""
     runner.reset()
-    logits, made = runner.feed(ids), []
-    while len(made) < count and (id := int(logits.argmax())) not in BYTES.vocabulary.ends:
-        made.append(id)
-        if len(made) < count:
+    logits, most = runner.feed(ids), 0.0
+    for place, id in enumerate(said):
+        most = max(most, float(logits.max() - logits[id]))
+        if place < len(said) - 1:
             logits = runner.feed([id])
-    return made
+    return most
 
 
 async def soak(kernels, minutes, folder):
@@ -81,7 +83,9 @@ async def soak(kernels, minutes, folder):
             return
         counts[stream.usage.finish] += 1
         if stream.usage.finish in ("length", "stop", "context"):
-            assert stream.ids == expected(alone, ids, len(stream.ids)), id
+            less = behind(alone, ids, stream.ids)
+            assert less < TIE, f"{id}: {less}"
+            counts["near ties decided otherwise"] += less > 0
             texts[id] = ids + stream.ids
         if random.random() < 0.05:
             caches.forget(id)
