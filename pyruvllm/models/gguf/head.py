@@ -168,7 +168,7 @@ class _Reader:
         least = {ValueType.STRING: 8, ValueType.ARRAY: 12, ValueType.BOOL: 1}.get(kind) or NUMBERS[kind].itemsize
         length = self._count(f"the length of {of!r}", self._end, least)
         if kind is ValueType.STRING:
-            return kind, [self._string(f"{of}[{place}]") for place in range(length)]
+            return kind, self._strings(of, length)
         if kind is ValueType.ARRAY:
             return kind, [self._array(f"{of}[{place}]", depth + 1)[1] for place in range(length)]
         data = self._take(length * least, f"the values of {of!r}")
@@ -199,6 +199,23 @@ class _Reader:
             return data.decode()
         except UnicodeDecodeError as error:
             raise GgufError(f"{what} is no UTF-8: byte {error.start} is {data[error.start]:#x}") from None
+
+    def _strings(self, of: str, length: int) -> list[str]:
+        """A vocabulary has a hundred thousand. What is wrong with one ``_string`` finds out."""
+        found: list[str] = []
+        at, raw = 0, bytes(self._data[self._at : self._end])
+        for _ in range(length):
+            start = at + 8
+            stop = start + int.from_bytes(raw[at:start], "little")
+            if stop > len(raw):
+                break
+            try:
+                found.append(raw[start:stop].decode())
+            except UnicodeDecodeError:
+                break
+            at = stop
+        self._at += at
+        return found + [self._string(f"{of}[{place}]") for place in range(len(found), length)]
 
     def _take(self, length: int, what: str) -> memoryview:
         end = self._at + length
