@@ -1,7 +1,9 @@
 """The weights of a decoder as the kernels like them, by the names that its file has for them."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,16 @@ CONVOLUTION = ("shortconv.in_proj", "shortconv.out_proj")
 FEED_FORWARD = ("ffn_gate", "ffn_up", "ffn_down")
 
 
+@dataclass(frozen=True)
+class Step:
+    """Of loading: ``size`` bytes of a tensor from ``start`` on, and what takes them, uint8 (size,) that the kernels see."""
+
+    tensor: Tensor
+    start: int
+    size: int
+    put: Callable[[np.ndarray], None]
+
+
 class Parts:
     """matrices: those that are multiplied with; vectors: norms, biases and filters, float32; frequencies: (rotated / 2,) float32, the angle
     of each pair of a head at position 1.
@@ -28,47 +40,72 @@ class Parts:
     """
 
     def __init__(self, head: Head, shape: Shape, read: Read, kernels: Kernels, progress: Progress | None = None) -> None:
-        self.matrices: dict[str, Weights] = {}
-        self.vectors: dict[str, np.ndarray] = {}
-        for tensor, start, room in self._filled(head, shape, kernels, progress):
-            if start == 0:
-                data = read(tensor)
+        steps = self._steps(head, shape, kernels)
+        room, tell = kernels.empty(max(step.size for step in steps), np.uint8), _told(steps, progress)
+        for step in steps:
+            if step.start == 0:
+                data = read(step.tensor)
                 data = data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-            room[:] = data[start : start + room.size]
+            room[: step.size] = data[step.start : step.start + step.size]
+            step.put(room[: step.size])
+            tell(step)
+        self._begin(shape)
 
     @classmethod
     async def load(cls, head: Head, shape: Shape, file: ByteSource, kernels: Kernels, progress: Progress | None = None) -> "Parts":
-        """The same from a file that is read in slices of a few megabytes, with a turn of the event loop after each."""
+        """The same from a file that is read in slices of a few megabytes: while one is repacked the next is on its way."""
         self = cls.__new__(cls)
-        self.matrices, self.vectors = {}, {}
-        for tensor, start, room in self._filled(head, shape, kernels, progress):
-            await file.read_into(tensor.offset + start, room)
-            await asyncio.sleep(0)
+        steps = self._steps(head, shape, kernels)
+        longest, tell = max(step.size for step in steps), _told(steps, progress)
+        rooms = [kernels.empty(longest, np.uint8) for _ in range(2)]
+
+        def asked(place: int) -> asyncio.Future[None]:
+            step = steps[place]
+            return asyncio.ensure_future(file.read_into(step.tensor.offset + step.start, rooms[place % 2][: step.size]))
+
+        coming = asked(0)
+        try:
+            for place, step in enumerate(steps):
+                await coming
+                if place + 1 < len(steps):
+                    coming = asked(place + 1)
+                await asyncio.sleep(0)  # it sets out
+                step.put(rooms[place % 2][: step.size])
+                tell(step)
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)  # nobody writes into the rooms any more
+        self._begin(shape)
         return self
 
-    def _filled(self, head: Head, shape: Shape, kernels: Kernels, progress: Progress | None) -> Iterator[tuple[Tensor, int, np.ndarray]]:
-        """Yields (tensor, start, room): room, uint8, is to be filled with the tensor's bytes from start on before the next is asked for."""
-        forms, tell = wanted_tensors(shape, head.tensors), progress or (lambda done, total: None)
-        wanted = dict(sorted(forms.items(), key=lambda each: head.tensors[each[0]].offset))  # in the file's order, which may be a stream
-        total, done = sum(head.tensors[name].size for name in wanted), 0
-        room = kernels.empty(max(_longest(head.tensors[name]) for name in wanted), np.uint8)
-        for name, form in wanted.items():
+    def _steps(self, head: Head, shape: Shape, kernels: Kernels) -> "list[Step]":
+        """In the file's order, which may be a stream."""
+        self.matrices, self.vectors = {}, {}
+        steps: list[Step] = []
+        for name, form in sorted(wanted_tensors(shape, head.tensors).items(), key=lambda each: head.tensors[each[0]].offset):
             tensor, short = head.tensors[name], name.removesuffix(".weight")
             if is_matrix(name, form):
-                weights, row_bytes = Weights(kernels, kept_kind(tensor.kind.name), tensor.shape), tensor.size // tensor.shape[0]
+                row_bytes, put = tensor.size // tensor.shape[0], partial(self._put, short, tensor, kernels)
                 for row, rows in pieces(tensor.shape[0], row_bytes):
-                    part = room[: rows * row_bytes]
-                    yield tensor, row * row_bytes, part
-                    _put(weights, tensor, row, rows, part)
-                    tell(done + (row + rows) * row_bytes, total)
-                self.matrices[short] = weights
+                    steps.append(Step(tensor, row * row_bytes, rows * row_bytes, partial(put, row, rows)))
             else:
-                yield tensor, 0, room[: tensor.size]
-                vector = kernels.empty(tensor.shape, np.float32)
-                vector[...] = dequantize(tensor, room[: tensor.size])
-                self.vectors[short] = vector
-            done += tensor.size
-            tell(done, total)
+                steps.append(Step(tensor, 0, tensor.size, partial(self._put_vector, short, tensor, kernels)))
+        return steps
+
+    def _put(self, name: str, tensor: Tensor, kernels: Kernels, row: int, rows: int, part: np.ndarray) -> None:
+        if row == 0:
+            self.matrices[name] = Weights(kernels, kept_kind(tensor.kind.name), tensor.shape)
+        weights = self.matrices[name]
+        if weights.kind == tensor.kind.name:
+            return weights.put(row, part)
+        piece = Tensor(tensor.name, tensor.kind, (rows, tensor.shape[1]), 0, part.size)
+        weights.put_numbers(row, dequantize(piece, part))
+
+    def _put_vector(self, name: str, tensor: Tensor, kernels: Kernels, part: np.ndarray) -> None:
+        self.vectors[name] = kernels.empty(tensor.shape, np.float32)
+        self.vectors[name][...] = dequantize(tensor, part)
+
+    def _begin(self, shape: Shape) -> None:
         self.frequencies = _frequencies(shape, self.vectors.pop("rope_freqs", None))
 
     @property
@@ -91,19 +128,17 @@ def kept_kind(kind: str) -> str:
     return INSTEAD.get(kind, kind)
 
 
-def _longest(tensor: Tensor) -> int:
-    """Bytes of the tensor that are read at once, at most."""
-    if not is_matrix(tensor.name, tensor.shape):
-        return tensor.size
-    row_bytes = tensor.size // tensor.shape[0]
-    return max(rows for _, rows in pieces(tensor.shape[0], row_bytes)) * row_bytes
+def _told(steps: list[Step], progress: Progress | None) -> Callable[[Step], None]:
+    """To be called after each step."""
+    total, done = sum(step.size for step in steps), 0
 
+    def tell(step: Step) -> None:
+        nonlocal done
+        done += step.size
+        if progress is not None:
+            progress(done, total)
 
-def _put(weights: Weights, tensor: Tensor, row: int, rows: int, part: np.ndarray) -> None:
-    if weights.kind == tensor.kind.name:
-        return weights.put(row, part)
-    piece = Tensor(tensor.name, tensor.kind, (rows, tensor.shape[1]), 0, part.size)
-    weights.put_numbers(row, dequantize(piece, part))
+    return tell
 
 
 def _frequencies(shape: Shape, factors: np.ndarray | None) -> np.ndarray:
