@@ -11,6 +11,7 @@ log, and what becomes of its entries, is in ``audit``.
 import json
 import logging
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..config import WritebackConfig
@@ -37,6 +38,8 @@ INSERT = f"""INSERT INTO witness (number, {", ".join(COLUMNS)}, response_embeddi
 USERS = """SELECT r.id, s.user_id FROM json_each(?) AS j JOIN records AS r ON r.id = j.value
     JOIN sessions AS s ON s.number = r.number WHERE s.user_id IS NOT NULL"""
 
+LATELY = 4096
+
 log = logging.getLogger("pyruvllm")
 
 
@@ -52,6 +55,7 @@ class WitnessLog(Audited):
         self._refusals: dict[str, RuvLLMError] = {}  # that no flush told of
         self.chain = Chain(memory.driver, memory.clock)
         self._waiting: dict[str, WitnessEntry] = {}  # what the queue holds, by id, oldest first
+        self._lately: dict[str, None] = {}  # ids that were written, the newest LATELY: asking the tables takes longer than recording may
         memory.operations.add("witness.rate", self._rate)
         self.serve()
         if memory.writable:
@@ -60,14 +64,15 @@ class WitnessLog(Audited):
     def record(self, entry: WitnessEntry) -> bool:
         """Queues an entry and returns at once. False: read-only, or the queue is full or closed; it is dropped and counted.
 
-        DuplicateError for an id that is waiting or taken, SpaceError for a vector while the log's are of another space.
+        DuplicateError for an id that is waiting or was written lately, SpaceError for a vector while the log's are of another space. An id
+        that somebody else has is found out when it is written: ``flush`` tells.
         """
         if entry.request_id in self._waiting:
             raise DuplicateError(f"the witness entry {entry.request_id!r} is recorded already")
         if not self.memory.writable:
             self.queue.dropped += 1
             return False
-        if self.memory.records.taken([entry.request_id]):
+        if entry.request_id in self._lately and self.memory.records.taken([entry.request_id]):
             raise DuplicateError(f"the id {entry.request_id!r} is taken; the witness entry was not recorded")
         if entry.query_embedding is not None:
             check_space(COLLECTION, self.memory.collection(COLLECTION).space, self.memory.embedder.space)
@@ -138,6 +143,9 @@ class WitnessLog(Audited):
         await self.memory.flush()
         for id in ids:
             self._waiting.pop(id, None)
+        self._lately.update(dict.fromkeys(ids))
+        for id in list(islice(self._lately, max(0, len(self._lately) - LATELY))):
+            del self._lately[id]
 
     def settle(self) -> None:
         """Puts queued entries into the tables ahead of their turn, so that a query sees them; the queue makes them durable."""
