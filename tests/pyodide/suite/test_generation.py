@@ -8,3 +8,4 @@ from tests.contracts.constrain import (  # noqa: F401
 from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.speculative import *  # noqa: F403
 from tests.contracts.turns import *  # noqa: F403
+from tests.contracts.turns_cache import *  # noqa: F403
