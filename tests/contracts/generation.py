@@ -161,6 +161,5 @@ async def test_log_probabilities_are_the_models(runner):
     [{"max_tokens": 0}, {"max_tokens": 1.5}, {"stop": "x"}, {"stop": [""]}, {"logprobs": -1}, {"prompt": []}, {"prompt": [1] * 300}],
 )
 def test_what_cannot_be_is_refused(runner, wrong):
-    prompt = wrong.pop("prompt", PROMPT)
     with pytest.raises(ConfigError):
-        generate(runner, TOKENIZER, prompt, **wrong)
+        generate(runner, TOKENIZER, **{"prompt": PROMPT, **wrong})
