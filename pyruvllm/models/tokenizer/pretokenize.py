@@ -42,7 +42,7 @@ _NUMBER = rf"\d{NUMERALS}{LATER_DIGITS}"
 N = f"[{_NUMBER}]"
 S = f"[{SPACES}]"
 _OTHER = rf"(?:(?![{SPACES}{_NUMBER}{LATER_LETTERS}])(?:\W|_))"  # neither space, nor letter, nor number
-_SHORT = "'(?:[sS]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])"  # as in "it's"
+_SHORT = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"  # as in "it's", and with the long s too
 _END = rf"{S}+(?!(?![{SPACES}])[\s\S])|{S}+"  # spaces but for the one before a word
 
 

@@ -62,6 +62,13 @@ async def test_a_head_longer_than_the_first_look_is_read_whole(kernels):
     assert len(model.metadata["general.description"]) == 3 << 20
 
 
+async def test_a_file_of_version_2_says_what_that_of_version_3_does(kernels):
+    third = whole()
+    second = third[:4] + (2).to_bytes(4, "little") + third[8:]
+    texts = [await LanguageModel(file, kernels).generate("The engine ", GREEDY, max_tokens=12).text() for file in (second, third)]
+    assert third[4] == 3 and texts[0] == texts[1] != ""
+
+
 async def test_what_is_no_model_is_refused(kernels, tmp_path):
     with pytest.raises(ModelError, match="no file"):
         await open_model(tmp_path / "missing.gguf", kernels)
