@@ -85,6 +85,7 @@ def byte_level(pre, special=()):
         vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=list(special), show_progress=False
     )
     reference.train_from_iterator([CORPUS], trainer)
+    reference.encode_special_tokens = True  # a control token written out in a text is text
     model = json.loads(reference.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].get)
     merges = [" ".join(merge) if isinstance(merge, list) else merge for merge in model["merges"]]
@@ -108,6 +109,7 @@ class TestByteLevel:
     @example(text=CORPUS)
     @example(text="a" * 3000 + " " * 500 + "\n" * 300)
     @example(text="  \u00a0 \u3000x  y\x1cz \x85 w")
+    @example(text="<|im_start|>user\n<|im_end|>")
     @example(text="it'\u017ftop IT'\u017f we'LL")
     @example(text=" ".join(SEQUENCES) + "".join(SEQUENCES))
     def test_the_same_ids_and_back(self, pre, text):
@@ -128,7 +130,9 @@ class TestByteLevel:
         reference, metadata = BYTE_LEVEL["lfm2"]
         tokenizer = load({**metadata, "tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.eos_token_id": 2})
         text = "<|im_start|>user\nHi <|im_end|>"
-        assert tokenizer.encode(text, special=True) == reference.encode(text).ids
+        assert tokenizer.encode(text) == reference.encode(text).ids
+        meant = Reference.from_str(reference.to_str())
+        assert tokenizer.encode(text, special=True) == meant.encode(text).ids
         assert not {1, 2} & set(tokenizer.encode(text)) and tokenizer.decode(tokenizer.encode(text)) == text
         assert tokenizer.encode("Hi", bounds=True) == [0, *tokenizer.encode("Hi")]
         assert tokenizer.decode(tokenizer.encode(text, special=True)) == "user\nHi "
