@@ -7,6 +7,7 @@ import pytest
 from pyruvllm.errors import ModelError
 from pyruvllm.host.browser import BrowserHost
 from tests.contracts.chat import *  # noqa: F403
+from tests.contracts.dialogue import *  # noqa: F403
 from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.speaker import OnnxSpeakers

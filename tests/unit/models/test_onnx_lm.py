@@ -11,6 +11,7 @@ from pyruvllm.models.hub import metadata_of
 from pyruvllm.models.onnx_lm import OnnxRunner, open_onnx
 from pyruvllm.models.tokenizer import load
 from tests.contracts.chat import *  # noqa: F403
+from tests.contracts.dialogue import *  # noqa: F403
 from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.onnx_lm import test_files_of_a_repository_that_describe_no_tokenizer_are_refused as test_files_are_refused  # noqa: F401
