@@ -1,6 +1,6 @@
 """Generation over a real, small model with random weights and the bytes as its vocabulary.
 
-Bound by a fixture ``kernels``: a KernelRegistry.
+Bound by a fixture ``speakers``: tests/contracts/speaker.py.
 """
 
 import asyncio
@@ -12,16 +12,15 @@ from pyruvllm.config import Clock
 from pyruvllm.errors import ConfigError
 from pyruvllm.models.generate import generate
 from pyruvllm.models.sampling import Sampling
-from tests.contracts.speaker import END, PROMPT, TOKENIZER, runner_of
-from tests.generators.decoders import Twin, model_file
+from tests.contracts.speaker import END, FILE, PROMPT, TOKENIZER, read
+from tests.generators.decoders import Twin
 
-FILE = model_file(vocabulary=257, seed=2)
 FREE = Sampling(temperature=1.0, seed=9)
 
 
 @pytest.fixture
-def runner(kernels):
-    return runner_of(kernels)
+def runner(speakers):
+    return speakers()
 
 
 async def test_greedy_text_is_the_twins(runner):
@@ -92,7 +91,7 @@ async def test_others_have_their_turns_and_leaving_stops_it(runner, monkeypatch)
     assert runner.position == at
 
 
-async def test_cancelling_ends_it_within_a_token_and_in_the_middle_of_a_prompt(runner):
+async def test_cancelling_ends_it_within_a_token_and_in_the_middle_of_a_prompt(runner, speakers):
     stream = generate(runner, TOKENIZER, PROMPT, FREE, max_tokens=200)
     async for _ in stream:
         if len(stream.ids) == 8:
@@ -108,7 +107,7 @@ async def test_cancelling_ends_it_within_a_token_and_in_the_middle_of_a_prompt(r
         await task
     at = runner.position
     assert 0 < at < len(PROMPT * 4) and stream.usage.finish == "cancelled"
-    assert np.allclose(runner.feed((PROMPT * 4)[at:]), runner_of(runner.kernels).feed(PROMPT * 4), atol=1e-3)
+    assert np.allclose(await read(runner, (PROMPT * 4)[at:]), await read(speakers(), PROMPT * 4), atol=1e-3)
 
 
 class Slow(Clock):
@@ -134,8 +133,8 @@ async def test_a_prompt_that_is_too_long_is_refused_or_cut_in_the_middle(runner)
         generate(runner, TOKENIZER, PROMPT, overflow="forget")
 
 
-async def test_shifting_goes_on_beyond_the_context_with_the_first_and_the_newest(kernels):
-    runner = runner_of(kernels, context=96)
+async def test_shifting_goes_on_beyond_the_context_with_the_first_and_the_newest(speakers):
+    runner = speakers(context=96)
     stream = generate(runner, TOKENIZER, PROMPT, Sampling(temperature=1.0, seed=6), max_tokens=300, overflow="shift")
     await stream.text()
     if stream.usage.finish != "stop":
@@ -143,7 +142,7 @@ async def test_shifting_goes_on_beyond_the_context_with_the_first_and_the_newest
     assert len(stream.ids) > 96 and stream.usage.dropped_tokens > 0 and runner.history[:12] == PROMPT[:12]
     assert runner.history[12:] == (PROMPT + stream.ids)[-len(runner.history[12:]) - 1 : -1]
     ids = stream.ids
-    assert np.allclose(runner.feed(ids[-1:]), runner_of(kernels, context=96).feed([*runner.history]), atol=1e-3)
+    assert np.allclose(await read(runner, ids[-1:]), await read(speakers(context=96), [*runner.history]), atol=1e-3)
 
 
 async def test_log_probabilities_are_the_models(runner):
@@ -162,6 +161,5 @@ async def test_log_probabilities_are_the_models(runner):
     [{"max_tokens": 0}, {"max_tokens": 1.5}, {"stop": "x"}, {"stop": [""]}, {"logprobs": -1}, {"prompt": []}, {"prompt": [1] * 300}],
 )
 def test_what_cannot_be_is_refused(runner, wrong):
-    prompt = wrong.pop("prompt", PROMPT)
     with pytest.raises(ConfigError):
-        generate(runner, TOKENIZER, prompt, **wrong)
+        generate(runner, TOKENIZER, **{"prompt": PROMPT, **wrong})

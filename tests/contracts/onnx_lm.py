@@ -11,20 +11,17 @@ import pytest
 from pyruvllm.config import Config
 from pyruvllm.errors import ConfigError, ModelError
 from pyruvllm.memory.unified import UnifiedMemory
+from pyruvllm.models.generate import generate
 from pyruvllm.models.hub import metadata_of
 from pyruvllm.models.onnx_lm import OnnxRunner, open_onnx
 from pyruvllm.models.sampling import Sampling
 from pyruvllm.models.shelf import ModelShelf
 from pyruvllm.runtime import RuvLLM
 from pyruvllm.storage import open_driver
-from tests.contracts.speaker import PROMPT, runner_of
+from tests.contracts.speaker import PROMPT, TOKENIZER, nothing, runner_of
 from tests.contracts.stores import WordEmbedder
 
 GRAPHS = ("model", "bare", "half")  # files of the folder
-
-
-async def nothing():
-    pass
 
 
 class OnnxLanguageModelContract:
@@ -60,9 +57,6 @@ class OnnxLanguageModelContract:
         await session.release()
 
     async def test_text_is_the_decoders_with_and_without_guesses(self, host, kernels):
-        from pyruvllm.models.generate import generate
-        from tests.contracts.speaker import TOKENIZER
-
         model = await open_onnx(host, "tiny")
         for sampling in (Sampling(temperature=0), Sampling(temperature=0.8, seed=4)):
             expected = generate(runner_of(kernels), TOKENIZER, PROMPT, sampling, max_tokens=24)

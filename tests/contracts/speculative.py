@@ -1,6 +1,6 @@
 """Guessing: the text with guesses is the text without them, whoever guesses; and it stops where it does not pay.
 
-Bound by a fixture ``kernels``: a KernelRegistry.
+Bound by a fixture ``speakers``: tests/contracts/speaker.py.
 """
 
 import asyncio
@@ -12,10 +12,7 @@ from pyruvllm.config import Clock
 from pyruvllm.models.generate import generate
 from pyruvllm.models.sampling import Sampler, Sampling
 from pyruvllm.models.speculative import LONGEST, REST, DraftModel, Guesser, PromptLookup, same_tokens
-from tests.contracts.speaker import PROMPT, TOKENIZER, runner_of
-from tests.generators.decoders import model_file
-
-SMALL = model_file("llama", vocabulary=257, seed=2, hidden=32, feed_forward=32)
+from tests.contracts.speaker import PROMPT, TOKENIZER, read
 
 
 class Oracle:
@@ -69,25 +66,24 @@ async def said(runner, sampling, guesser=None, prompt=PROMPT, count=48, **option
     return stream
 
 
-@pytest.mark.parametrize("architecture", ["lfm2", "llama"])
 @pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(temperature=1.0, seed=5), Sampling(1.5, 0, 1.0, seed=8)], ids=str)
-async def test_the_text_is_the_same_with_guesses(kernels, architecture, sampling):
-    runner = runner_of(kernels, architecture)
-    plain = await said(runner, sampling)
-    for wrong in (0, 1, 3):
-        oracle = Oracle(PROMPT, plain.ids, wrong)
-        stream = await said(runner, sampling, guesser(oracle))
-        assert stream.ids == plain.ids and stream.usage.finish == plain.usage.finish
-        (told,) = stream.usage.guesses
-        assert told.drafted > 0 and (told.accepted == 0 if wrong == 1 else told.accepted > 0)
-        assert runner.history == (PROMPT + plain.ids)[: len(runner.history)]
+async def test_the_text_is_the_same_with_guesses(speakers, sampling):
+    for runner in map(speakers, speakers.architectures):
+        plain = await said(runner, sampling)
+        for wrong in (0, 1, 3):
+            oracle = Oracle(PROMPT, plain.ids, wrong)
+            stream = await said(runner, sampling, guesser(oracle))
+            assert stream.ids == plain.ids and stream.usage.finish == plain.usage.finish
+            (told,) = stream.usage.guesses
+            assert told.drafted > 0 and (told.accepted == 0 if wrong == 1 else told.accepted > 0)
+            assert runner.history == (PROMPT + plain.ids)[: len(runner.history)]
 
 
-async def test_the_text_is_the_same_with_a_draft_model_and_with_look_up(kernels):
-    runner, draft = runner_of(kernels), runner_of(kernels, file=SMALL)
+async def test_the_text_is_the_same_with_a_draft_model_and_with_look_up(speakers):
+    runner, draft = speakers(), speakers(small=True)
     for sampling in (Sampling(temperature=0), Sampling(temperature=0.8, seed=3)):
         plain = await said(runner, sampling)
-        for drafter in (DraftModel(draft), PromptLookup(), DraftModel(runner_of(kernels))):
+        for drafter in (DraftModel(draft), PromptLookup(), DraftModel(speakers())):
             stream = await said(runner, sampling, guesser(drafter))
             assert stream.ids == plain.ids
             if isinstance(drafter, DraftModel):
@@ -95,19 +91,19 @@ async def test_the_text_is_the_same_with_a_draft_model_and_with_look_up(kernels)
     assert stream.usage.guesses[0].accepted == stream.usage.guesses[0].drafted > 30, "a model guesses all that it would say itself"
 
 
-async def test_a_clock_that_does_not_move_keeps_nobody_from_guessing(kernels):
-    runner = runner_of(kernels)
+async def test_a_clock_that_does_not_move_keeps_nobody_from_guessing(speakers):
+    runner = speakers()
     plain = await said(runner, Sampling(temperature=0))
     stream = await said(runner, Sampling(temperature=0), Guesser([Oracle(PROMPT, plain.ids, wrong=3)], Still()), clock=Still())
     assert stream.ids == plain.ids and stream.usage.guesses[0].accepted > 0
 
 
-async def test_what_is_drawn_with_guesses_has_the_models_distribution(kernels):
+async def test_what_is_drawn_with_guesses_has_the_models_distribution(speakers):
     """Two tokens over many seeds, the second of which was guessed, against the probabilities that the model gives them."""
-    runner, shape, rounds = runner_of(kernels), {"temperature": 2.0, "top_k": 2, "top_p": 1.0}, 300
+    runner, shape, rounds = speakers(), {"temperature": 2.0, "top_k": 2, "top_p": 1.0}, 300
     sampler, expected = Sampler(Sampling(**shape)), {}
-    for first, share in zip(*sampler.distribution(runner.feed(PROMPT)), strict=True):
-        for second, then in zip(*sampler.distribution(runner_of(kernels).feed([*PROMPT, int(first)])), strict=True):
+    for first, share in zip(*sampler.distribution(await read(runner, PROMPT)), strict=True):
+        for second, then in zip(*sampler.distribution(await read(speakers(), [*PROMPT, int(first)])), strict=True):
             expected[int(first), int(second)] = rounds * share * then
     likely = max(expected, key=expected.get)
     oracle, counts, accepted = Oracle(PROMPT, [*likely, 0]), dict.fromkeys(expected, 0), 0
@@ -119,20 +115,18 @@ async def test_what_is_drawn_with_guesses_has_the_models_distribution(kernels):
     assert rounds / 10 < accepted < rounds
 
 
-async def test_a_stop_string_among_guesses_leaves_nothing_of_them_behind(kernels):
-    runner = runner_of(kernels)
+async def test_a_stop_string_among_guesses_leaves_nothing_of_them_behind(speakers):
+    runner = speakers()
     plain = await said(runner, Sampling(temperature=1.0, seed=1))
     text = TOKENIZER.decode(plain.ids)
     stream = await said(runner, Sampling(temperature=1.0, seed=1), guesser(Oracle(PROMPT, plain.ids)), stop=[text[9:12]])
     assert text.startswith(TOKENIZER.decode(stream.ids)[:8]) and stream.usage.finish == "stop"
     assert runner.history == PROMPT + stream.ids[:-1]
-    logits = runner.feed(stream.ids[-1:]).copy()
-    fresh = runner_of(kernels)
-    assert np.allclose(logits, fresh.feed(PROMPT + stream.ids), atol=1e-3)
+    assert np.allclose(await read(runner, stream.ids[-1:]), await read(speakers(), PROMPT + stream.ids), atol=1e-3)
 
 
-async def test_leaving_among_guesses_leaves_nothing_of_them_behind(kernels):
-    runner = runner_of(kernels)
+async def test_leaving_among_guesses_leaves_nothing_of_them_behind(speakers):
+    runner = speakers()
     plain = await said(runner, Sampling(temperature=1.0, seed=1))
     runner.reset()
     stream = generate(runner, TOKENIZER, PROMPT, Sampling(temperature=1.0, seed=1), guesser=guesser(Oracle(PROMPT, plain.ids)))
@@ -141,11 +135,11 @@ async def test_leaving_among_guesses_leaves_nothing_of_them_behind(kernels):
             break
     await stream._pieces.aclose()
     assert stream.usage.finish == "cancelled" and runner.history == PROMPT + stream.ids[:-1]
-    assert np.allclose(runner.feed(stream.ids[-1:]), runner_of(kernels).feed(PROMPT + stream.ids), atol=1e-3)
+    assert np.allclose(await read(runner, stream.ids[-1:]), await read(speakers(), PROMPT + stream.ids), atol=1e-3)
 
 
-async def test_look_ahead_follows_what_was_right_and_it_stops_where_it_does_not_pay(kernels):
-    runner = runner_of(kernels)
+async def test_look_ahead_follows_what_was_right_and_it_stops_where_it_does_not_pay(speakers):
+    runner = speakers()
     plain = await said(runner, Sampling(temperature=1.0, seed=1), count=60)
     right, wrong = Oracle(PROMPT, plain.ids), Oracle(PROMPT, plain.ids, 1)
     await said(runner, Sampling(temperature=1.0, seed=1), guesser(right), count=60)

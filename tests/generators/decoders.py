@@ -4,12 +4,16 @@ The twin follows the papers and the models' published definitions, knows nothing
 sequence anew for every token.
 """
 
+from functools import cache
+
 import numpy as np
 
 from pyruvllm.models.gguf import KINDS, GgufWriter, dequantize, read_head
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
+from tests.generators.scripted import CHATML, CONTROL
 
 LAYERS = {"lfm2": (0, 2, 0, 2), "llama": (2, 2), "qwen2": (1, 1), "qwen3": (4, 4)}  # heads of keys and values; 0: a convolution
+SMALL = {"vocabulary": 257, "seed": 2, "hidden": 32, "feed_forward": 32}  # of a model that guesses for one with as many tokens
 
 
 def model_file(
@@ -68,6 +72,21 @@ def model_file(
         matrix(at + "ffn_gate", feed_forward, hidden)
         matrix(at + "ffn_up", feed_forward, hidden)
         matrix(at + "ffn_down", hidden, feed_forward)
+    return writer.bytes()
+
+
+@cache
+def with_template(template=CHATML):
+    """A whole file: tokens that begin and end what a role says, and a chat template, or None."""
+    file = model_file(vocabulary=256 + len(CONTROL), seed=2)
+    own = {"model": "gpt2", "pre": "lfm2", "merges": [], "tokens": [*ALPHABET, *CONTROL], "eos_token_id": 257, "bos_token_id": 258}
+    own |= {"add_bos_token": False, "token_type": np.array([1] * 256 + [3] * len(CONTROL), np.int32)}
+    own = {f"tokenizer.ggml.{key}": value for key, value in own.items()}
+    own |= {"general.name": "tiny"} | ({"tokenizer.chat_template": template} if template else {})
+    head = read_head(file)
+    writer = GgufWriter({**head.metadata, **own})
+    for tensor in head.tensors.values():
+        writer.add_raw(tensor.name, file[tensor.offset : tensor.offset + tensor.size], tensor.kind.name, tensor.shape)
     return writer.bytes()
 
 

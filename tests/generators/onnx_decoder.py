@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pyruvllm.models.gguf import dequantize, read_head
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
-from tests.generators.decoders import model_file
+from tests.generators.decoders import SMALL, model_file, with_template
 
 GRAPHS = {"model": {}, "bare": {"positions": False, "keep": False}, "half": {"half": True}}
 ADDED = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
@@ -154,12 +154,16 @@ def repository(tokens: int = 257, context: int = 1024) -> dict[str, bytes]:
 
 
 def write(folder: Path) -> None:
-    """The repository with three graphs of one model: as the exports have it, with the fewest inputs, and with float16."""
+    """The repository with graphs of one model, as the exports have it, with the fewest inputs, and with float16; and beside them those of
+    one that guesses for it, and of one with the control tokens of a chat (tests/contracts/speaker.py).
+    """
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     for name, content in repository().items():
         (folder / name).write_bytes(content)
     for name, options in GRAPHS.items():
         (folder / "onnx" / f"{name}.onnx").write_bytes(onnx_of(model_file(vocabulary=257, seed=2), **options))
+    for name, file in (("small", model_file(**SMALL)), ("template", with_template())):
+        (folder / "onnx" / f"{name}.onnx").write_bytes(onnx_of(file))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from tests.contracts.speaker import Decoders
 from tests.registries import steady
 
 
@@ -10,6 +11,12 @@ from tests.registries import steady
 def kernels():
     """A KernelRegistry, one for all tests: the first use of a kernel tests it."""
     return asyncio.run(steady())
+
+
+@pytest.fixture
+def speakers(kernels):
+    """Models from GGUF files; a module of models of another kind has its own."""
+    return Decoders(kernels)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """How text is cut into words before byte-level BPE: the patterns of the models, in the standard library's regular expressions.
 
 They are written with Unicode's classes, which ``re`` has not: letters are what is a word character and neither a digit, nor an
-underscore, nor one of the numerals that are no decimal digits (categories Nl and No), whose ranges stand here as of Unicode 16.
+underscore, nor one of the numerals that are no decimal digits (categories Nl and No), whose ranges stand here as of Unicode 16. So do
+the letters and digits that came after Unicode 14, which is what Python 3.11 knows.
 
 Patterns: GPT-2 (Radford et al. 2019, encoder.py), Llama 3, Qwen 2 and SmolLM, as their tokenizer files state them.
 """
@@ -24,21 +25,33 @@ NUMERALS = (
     "\U0001d2c0-\U0001d2d3\U0001d2e0-\U0001d2f3\U0001d360-\U0001d378\U0001e8c7-\U0001e8cf\U0001ec71-\U0001ecab\U0001ecad-\U0001ecaf"
     "\U0001ecb1-\U0001ecb4\U0001ed01-\U0001ed2d\U0001ed2f-\U0001ed3d\U0001f100-\U0001f10c"
 )
+LATER_LETTERS = (
+    "\u1c89-\u1c8a\ua7cb-\ua7cd\ua7da-\ua7dc\U000105c0-\U000105f3\U00010d4a-\U00010d65\U00010d6f-\U00010d85\U00010ec2-\U00010ec4"
+    "\U0001123f-\U00011240\U00011380-\U00011389\U0001138b\U0001138e\U00011390-\U000113b5\U000113b7\U000113d1\U000113d3"
+    "\U00011bc0-\U00011be0\U00011f02\U00011f04-\U00011f10\U00011f12-\U00011f33\U0001342f\U00013441-\U00013446\U00013460-\U000143fa"
+    "\U00016100-\U0001611d\U00016d40-\U00016d6c\U00018cff\U0001b132\U0001b155\U0001df25-\U0001df2a\U0001e030-\U0001e06d"
+    "\U0001e4d0-\U0001e4eb\U0001e5d0-\U0001e5ed\U0001e5f0\U0002b739\U0002ebf0-\U0002ee5d\U00031350-\U000323af"
+)
+LATER_DIGITS = (
+    "\U00010d40-\U00010d49\U000116d0-\U000116e3\U00011bf0-\U00011bf9\U00011f50-\U00011f59\U00016130-\U00016139\U00016d70-\U00016d79"
+    "\U0001ccf0-\U0001ccf9\U0001e4f0-\U0001e4f9\U0001e5f1-\U0001e5fa"
+)
 SPACES = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's White_Space; ``re`` counts \x1c-\x1f too
-L = rf"[^\W\d_{NUMERALS}]"
-N = rf"[\d{NUMERALS}]"
+LETTERS = rf"(?:[^\W\d_{NUMERALS}]++|[{LATER_LETTERS}])+"  # one or more
+_NUMBER = rf"\d{NUMERALS}{LATER_DIGITS}"
+N = f"[{_NUMBER}]"
 S = f"[{SPACES}]"
-_OTHER = rf"(?:(?![{SPACES}\d{NUMERALS}])(?:\W|_))"  # neither space, nor letter, nor number
-_SHORT = "'(?:[sS]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])"  # as in "it's"
+_OTHER = rf"(?:(?![{SPACES}{_NUMBER}{LATER_LETTERS}])(?:\W|_))"  # neither space, nor letter, nor number
+_SHORT = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"  # as in "it's", and with the long s too
 _END = rf"{S}+(?!(?![{SPACES}])[\s\S])|{S}+"  # spaces but for the one before a word
 
 
 def _modern(digits: str) -> str:
-    prefix = rf"(?:(?![\r\n\d{NUMERALS}])(?:\W|_))?"
-    return rf"{_SHORT}|{prefix}{L}+|{N}{digits}| ?{_OTHER}+[\r\n]*|{S}*[\r\n]+|{_END}"
+    prefix = rf"(?:(?![\r\n{_NUMBER}{LATER_LETTERS}])(?:\W|_))?"
+    return rf"{_SHORT}|{prefix}{LETTERS}|{N}{digits}| ?{_OTHER}+[\r\n]*|{S}*[\r\n]+|{_END}"
 
 
-_GPT2 = rf"'(?:s|t|re|ve|m|ll|d)| ?{L}+| ?{N}+| ?{_OTHER}+|{_END}"
+_GPT2 = rf"'(?:s|t|re|ve|m|ll|d)| ?{LETTERS}| ?{N}+| ?{_OTHER}+|{_END}"
 
 PATTERNS = {
     **dict.fromkeys(("lfm2", "llama3", "llama-bpe", "llama-v3"), _modern("{1,3}")),

@@ -6,7 +6,13 @@ import pytest
 
 from pyruvllm.errors import ModelError
 from pyruvllm.host.browser import BrowserHost
+from tests.contracts.chat import *  # noqa: F403
+from tests.contracts.dialogue import *  # noqa: F403
+from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
+from tests.contracts.speaker import OnnxSpeakers
+from tests.contracts.speculative import *  # noqa: F403
+from tests.contracts.turns import *  # noqa: F403
 
 FOLDER = Path("generated")
 
@@ -24,6 +30,12 @@ class FolderHost(BrowserHost):
 @pytest.fixture
 def host():
     return FolderHost()
+
+
+@pytest.fixture(scope="module")
+async def speakers():
+    """For the suites of what a language model says, which stand above."""
+    return await OnnxSpeakers.open(FolderHost())
 
 
 class TestOnnxruntimeWeb(OnnxLanguageModelContract):

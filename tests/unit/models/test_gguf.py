@@ -82,6 +82,36 @@ class TestAgainstTheReference:
         assert data[tensor.offset : tensor.offset + tensor.size] == packed.tobytes()
         assert head.needed <= len(data)
 
+    def test_version_2_is_read_as_the_reference_reads_it(self, tmp_path):
+        """Its layout is that of version 3, which added files in the other byte order."""
+        data = bytearray(written(METADATA, [("w", np.arange(64, dtype=np.float32).reshape(2, 32), "q8_0"), ("v", np.ones(5), "f32")]))
+        third = read_head(bytes(data))
+        data[4:8] = struct.pack("<I", 2)
+        head, path = read_head(bytes(data), len(data)), tmp_path / "second.gguf"
+        assert (third.version, head.version) == (3, 2)
+        assert {key: plain(value) for key, value in head.metadata.items()} == {key: plain(value) for key, value in third.metadata.items()}
+        assert (head.types, head.tensors, head.size, head.alignment) == (third.types, third.tensors, third.size, third.alignment)
+        path.write_bytes(data)
+        reader = gguf.GGUFReader(path)
+        assert reader.get_field("GGUF.version").contents() == 2
+        assert plain(reader.get_field("tokenizer.ggml.tokens").contents()) == head.metadata["tokenizer.ggml.tokens"]
+        for theirs in reader.tensors:
+            ours = head.tensors[theirs.name]
+            assert (theirs.data_offset, theirs.n_bytes, theirs.shape.tolist()[::-1]) == (ours.offset, ours.size, list(ours.shape))
+            assert data[ours.offset : ours.offset + ours.size] == theirs.data.tobytes()
+
+    def test_a_file_in_the_other_byte_order_is_refused_as_one(self, tmp_path):
+        path = tmp_path / "big.gguf"
+        writer = gguf.GGUFWriter(path, "lfm2", endianess=gguf.GGUFEndian.BIG)
+        writer.add_tensor("w", np.ones((2, 32), np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        assert gguf.GGUFReader(path).endianess is gguf.GGUFEndian.BIG
+        with pytest.raises(GgufError, match="version is .*; big-endian files are not read"):
+            read_head(path.read_bytes())
+
     def test_it_reads_what_is_written_here(self, tmp_path):
         random, path = np.random.default_rng(2), tmp_path / "model.gguf"
         weights = random.standard_normal((4, 256), dtype=np.float32)
@@ -153,7 +183,9 @@ def directory(name="w", shape=(32,), kind=0, offset=0):
 LIES = {
     "magic": (raw(magic=b"GGML"), "magic is b'GGML'"),
     "version 1": (raw(version=1), "version is 1"),
+    "version 4": (raw(version=4), "version is 4; 2 and 3 are read"),
     "big-endian": (raw(version=3 << 24), "big-endian"),
+    "big-endian version 2": (raw(version=2 << 24), "big-endian"),
     "tensors without end": (raw(count=2**63), "tensor_count is 9223372036854775808"),
     "more tensors than bytes": (raw(count=60000), "tensor_count is 60000"),
     "pairs without end": (raw(pairs=2**64 - 1), "metadata_kv_count"),

@@ -6,11 +6,18 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from pyruvllm.errors import ModelError
 from pyruvllm.models.hub import metadata_of
 from pyruvllm.models.tokenizer import load
-from tests.unit.models.test_tokenizers import CORPUS
+from tests.unit.models.test_tokenizers import CORPUS, SEQUENCES
 
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 SMOLLM2 = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), BYTES])
-TEXTS = ("It ran 12345 times in 2029, ½ of them hot.", "e\u0301te\u0301, A\u030angstro\u0308m, \u212b", "x1y22  333\n", CORPUS)
+TEXTS = (
+    "It ran 12345 times in 2029, ½ of them hot.",
+    "e\u0301te\u0301, A\u030angstro\u0308m, \u212b",
+    "x1y22  333\n",
+    CORPUS,
+    " ".join(SEQUENCES),
+    "".join(SEQUENCES),
+)
 
 
 def described(pre, normalizer=None):

@@ -1,3 +1,5 @@
+import asyncio
+
 import numpy as np
 import onnx
 import pytest
@@ -8,9 +10,14 @@ from pyruvllm.host.native import NativeHost
 from pyruvllm.models.hub import metadata_of
 from pyruvllm.models.onnx_lm import OnnxRunner, open_onnx
 from pyruvllm.models.tokenizer import load
+from tests.contracts.chat import *  # noqa: F403
+from tests.contracts.dialogue import *  # noqa: F403
+from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.onnx_lm import test_files_of_a_repository_that_describe_no_tokenizer_are_refused as test_files_are_refused  # noqa: F401
-from tests.contracts.speaker import PROMPT, runner_of
+from tests.contracts.speaker import PROMPT, OnnxSpeakers, nothing, runner_of
+from tests.contracts.speculative import *  # noqa: F403
+from tests.contracts.turns import *  # noqa: F403
 from tests.generators.onnx_decoder import repository, write
 
 
@@ -25,6 +32,14 @@ def folder(tmp_path_factory):
 def host(folder, monkeypatch):
     monkeypatch.setenv("PYRUVLLM_ASSETS", str(folder))
     return NativeHost()
+
+
+@pytest.fixture(scope="module")
+def speakers(folder):
+    """For the suites of what a language model says, which stand above."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYRUVLLM_ASSETS", str(folder))
+        return asyncio.run(OnnxSpeakers.open(NativeHost()))
 
 
 class TestNative(OnnxLanguageModelContract):
@@ -65,10 +80,6 @@ async def test_weights_may_lie_in_a_file_beside_the_graph(host, folder, kernels)
     onnx.save_model(graph, str(folder / "tiny" / "onnx" / "apart.onnx"), **options)
     model = await open_onnx(host, "tiny", "onnx/apart.onnx", external=["apart.onnx_data"])
     assert model.nbytes > (folder / "tiny" / "onnx" / "apart.onnx_data").stat().st_size > 10_000
-
-    async def nothing():
-        pass
-
     own, other = await model.runner.read(PROMPT, nothing), runner_of(kernels).feed(PROMPT)
     assert np.abs(own[0] - other).max() < 5e-3 * np.abs(other).max()
     await model.release()
