@@ -18,7 +18,7 @@ from kernels import kernels
 from steps import BUILD, DIST, ROOT, WEB, Failure, once, say
 
 Command = list[str | Path]
-LIMIT = 60 * 60  # seconds for one suite; none comes near it unless it hangs, on a machine ten times slower than usual either
+LIMIT = 30 * 60  # seconds for one suite; none comes near it unless it hangs, on a machine two times slower than usual either
 OF_NODE = "adapters browser_host driver embedder models onnx_lm pack registry runtime stores tabs writeback".split()
 LANES = (("unit",), ("lint", "types", "web", "node", "chromium"))  # run beside each other; e2e after them: people's patience is in it
 
