@@ -21,6 +21,7 @@ from typing import Any
 
 from pyruvllm.config import COLD
 from tests.bench import hosts
+from tests.bench.hosts import file_at
 from tests.bench.report import report
 from tests.e2e.browser import DIST, serving
 from tests.generators.decoders import lfm2_of_true_shape
@@ -131,31 +132,14 @@ async def measure(given):
 
 async def model_at(file, database):
     """(driver, kernels, shape, weights) of a model's file, on either host."""
-    import sys
-
-    import numpy as np
-
     from pyruvllm.config import Clock
     from pyruvllm.memory.kernels import open_registry
     from pyruvllm.models.parts import Parts
     from pyruvllm.models.shape import Shape
-    from pyruvllm.models.source import Bytes, head_of
+    from pyruvllm.models.source import head_of
     from pyruvllm.storage import migrate, open_driver
 
-    if sys.platform == "emscripten":
-        import js
-
-        blob = await (await js.fetch(file)).blob()
-
-        class File:
-            size = blob.size
-
-            async def read_into(self, offset, room):
-                js.Uint8Array.new(await blob.slice(offset, offset + room.size).arrayBuffer()).assign_to(room)
-
-        data = File()
-    else:
-        data = Bytes(np.memmap(file, np.uint8, "r"))
+    data = await file_at(file)
     driver = await open_driver(database)
     migrate(driver)
     kernels = await open_registry(driver, Clock())
@@ -299,9 +283,9 @@ def main() -> int:
         if options.sessions:
             asked.append((measure, [], given))
         if path.exists():
-            asked.append((together, [model_at], {**given, "counts": [2, 4, 8], "rounds": options.rounds}))
+            asked.append((together, [file_at, model_at], {**given, "counts": [2, 4, 8], "rounds": options.rounds}))
         if options.spoken and not options.together:
-            asked.append((speaking, [model_at], {**given, "database": str(where / "spoken.db")}))
+            asked.append((speaking, [file_at, model_at], {**given, "database": str(where / "spoken.db")}))
         told = {}
         if options.host == "chromium":
             with serving(DIST, Path(folder)) as address:

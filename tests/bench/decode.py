@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.bench import hosts
 from tests.bench.decode_bench import peers
+from tests.bench.hosts import file_at
 from tests.bench.kernels import probe
 from tests.bench.report import report
 from tests.e2e.browser import DIST, serving
@@ -28,7 +29,6 @@ from tests.generators.decoders import FIRST_BYTE, LFM2, lfm2_of_true_shape
 async def measure(given):
     """Runs on either host, so it imports for itself."""
     import base64
-    import sys
     import time
 
     import numpy as np
@@ -39,26 +39,10 @@ async def measure(given):
     from pyruvllm.models.parts import Parts
     from pyruvllm.models.sampling import Sampler, Sampling
     from pyruvllm.models.shape import Shape
-    from pyruvllm.models.source import Bytes, head_of
+    from pyruvllm.models.source import head_of
     from pyruvllm.storage import open_driver
 
-    if sys.platform == "emscripten":
-        import js
-
-        blob = await (await js.fetch(given["file"])).blob()
-
-        class File:
-            """Read in slices, as from the device: it is never in memory whole."""
-
-            size = blob.size
-
-            async def read_into(self, offset, room):
-                js.Uint8Array.new(await blob.slice(offset, offset + room.size).arrayBuffer()).assign_to(room)
-
-        file = File()
-    else:
-        file = Bytes(np.memmap(given["file"], np.uint8, "r"))
-
+    file = await file_at(given["file"])
     driver = await open_driver(":memory:")
     registry = await open_registry(driver, Clock())
     assert registry is not None
@@ -136,7 +120,7 @@ def run(host: str, path: Path, given: dict[str, Any]) -> dict[str, Any]:
     if host == "native":
         return asyncio.run(measure({**given, "file": str(path)}))
     with serving(DIST, path.parent) as address, hosts.blank_page(address) as page:
-        ask = [hosts.source(measure), json.dumps({**given, "file": path.name})]
+        ask = [hosts.source(measure, file_at), json.dumps({**given, "file": path.name})]
         told = json.loads(page.evaluate(hosts.START, ask))
         return {**told, "peak memory, MB": hosts.peak_of_renderers()}
 

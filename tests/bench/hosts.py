@@ -32,6 +32,29 @@ START = """async ([source, given]) => {
 }"""
 
 
+async def file_at(place):
+    """A file as models are loaded from, on either host: read in slices, it is never in memory whole. To be sent along, see ``source``."""
+    import sys
+
+    if sys.platform != "emscripten":
+        import numpy as np
+
+        from pyruvllm.models.source import Bytes
+
+        return Bytes(np.memmap(place, np.uint8, "r"))
+    import js
+
+    blob = await (await js.fetch(place)).blob()
+
+    class File:
+        size = blob.size
+
+        async def read_into(self, offset, room):
+            js.Uint8Array.new(await blob.slice(offset, offset + room.size).arrayBuffer()).assign_to(room)
+
+    return File()
+
+
 def source(measure: Measure, *parts: Callable[..., Any]) -> str:
     """parts: functions that it calls."""
     functions = "\n".join(map(inspect.getsource, (*parts, measure)))

@@ -5,8 +5,7 @@
 
 One database holds all of it. Every query is asked 200 times, each time for something else. Exits with 1 where a bound of BOUNDS is
 reached: policy retrieval (p99), a warm session recovered, an entry recorded, a commit of 100 entries; and where a session is not live.
-A commit is what a database does when the rows are in: their pages made durable. What making the rows takes besides is in "written".
-A page's clock steps by 0.1 ms, so what is bounded by less is the mean of many there.
+A page's clock steps by 0.1 ms: what takes less shows in the mean there.
 """
 
 import argparse
@@ -27,8 +26,8 @@ from tests.generators import clustered
 FILL_S = 60 * 60
 BOUNDS = {  # milliseconds
     "policy: search, p99": 2.0,
-    "session: recovered warm, mean": 0.1,
-    "witness: record, mean": 0.05,
+    "session: recovered warm, p95": 0.1,
+    "witness: record, p95": 0.05,
     "commit of 100 witness entries, p50": 30.0,
 }
 
@@ -73,8 +72,7 @@ async def measure(given):
             took.append((now() - start) * 1000)
         for share in (50, 95, 99):
             figures[f"{name}, p{share}"] = float(np.percentile(took, share))
-        if f"{name}, mean" in given["bounds"]:
-            figures[f"{name}, mean"] = sum(took) / turns
+        figures[f"{name}, mean"] = sum(took) / turns
 
     async def question(name, ask, turns):
         took = []
@@ -211,9 +209,10 @@ async def measure(given):
             await log.flush()
             took.append((now() - start) * 1000)
             durable.append(driver.durable_ms)
-        figures["commit of 100 witness entries, p50"] = float(np.median(durable))
-        figures["100 witness entries written and durable, p50"] = float(np.median(took))
-        figures["100 witness entries written and durable, p95"] = float(np.percentile(took, 95))
+        figures["commit of 100 witness entries, p50"], figures["commit of 100 witness entries, p95"] = (
+            float(np.percentile(took, s)) for s in (50, 95)
+        )
+        figures["of it the pages made durable, p50"] = float(np.median(durable))
         start = now()
         await memory.grown()
         figures["graph: edges of 2,000 entries like others laid, s"] = now() - start
@@ -258,8 +257,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--host", choices=("native", "chromium"))
     options = parser.parse_args()
-    given = {**{name: getattr(options, name) for name in sizes}, "bounds": list(BOUNDS)}
-    figures: dict[str, object] = {"of each": ", ".join(f"{name} {given[name]}" for name in sizes) + "; milliseconds"}
+    given = {name: getattr(options, name) for name in sizes}
+    figures: dict[str, object] = {"of each": ", ".join(f"{name} {count}" for name, count in given.items()) + "; milliseconds"}
     slow = False
     for name, run in (("native", native), ("chromium", in_chromium)):
         if options.host in (None, name):

@@ -17,7 +17,7 @@ TYPED: dict[str, tuple[str, type]] = {
     **{f"latency.{field.name}": (field.name, float) for field in fields(Latency)},
 }
 COMPARE = {"$eq": "=", "$ne": "IS NOT", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-SAME = {"$eq": "=", "$ne": "IS NOT"}
+SAME = ("$eq", "$ne")
 REST = "EXISTS (SELECT 1 FROM records WHERE number = w.number AND {})"
 
 
@@ -116,7 +116,7 @@ def _conditions(where: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 def _typed(key: str, operator: str, operand: Any) -> str | None:
     """The same asked of a column; None where a column cannot answer it."""
     if key == "id" and operator in SAME and isinstance(operand, str):
-        return f"w.number {SAME[operator]} (SELECT number FROM records WHERE id = ?)"
+        return f"w.number {COMPARE[operator]} (SELECT number FROM records WHERE id = ?)"
     if key == "error.kind" and operator == "$exists":
         return f"w.error_kind IS {'NOT ' if operand else ''}NULL"
     if key not in TYPED:
