@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 from .config import Clock, Config
 from .errors import ConfigError, LockedError, StorageError
 from .kernels.registry import KernelRegistry
+from .memory.fulltext import term_of
 from .memory.unified import UnifiedMemory
-from .memory.words import stem
+from .memory.words import term
 from .storage import Protection, Secret, is_sealed_file, open_sealed_file
 
 # of what an open memory consists
@@ -40,7 +41,8 @@ async def unsealed(image: bytes, passphrase: str | None) -> bytes:
 
 def forget_words() -> None:
     """Drops what the package remembers of texts outside of any memory, and what nobody holds any more."""
-    stem.cache_clear()
+    for cached in (term, term_of):
+        cached.cache_clear()
     gc.collect()
 
 

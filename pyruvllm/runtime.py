@@ -157,7 +157,7 @@ class RuvLLM(Lockable, Pooled, Tabbed):
         if kernels is not None:
             statistics = KernelStatistics(self.policies, kernels)
             statistics.load()
-            memory.before_flush = statistics.save_quietly
+            memory.before_flush.append(statistics.save)
             self._witness_refused(kernels)
         self.serve_writes()
         self.lock_after(memory.config.lock_after_minutes)

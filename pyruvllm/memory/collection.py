@@ -1,6 +1,6 @@
 """A collection: records of one kind in one embedding space, with the indexes over them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from .fulltext import FullText
 from .index import VectorIndex
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Change:
     """What a write means for the indexes: the record is gone, or it now has this vector and these words."""
 
@@ -94,6 +94,25 @@ def check_vector(vector: np.ndarray, dimension: int, what: str) -> np.ndarray:
     if abs(length - 1) > 2e-3:  # rounding to float16 moves a unit vector's length by less
         vector = vector / length
     return vector.astype(np.float16).astype(np.float32)
+
+
+def check_vectors(
+    vectors: Sequence[np.ndarray | None], dimension: int, whats: Sequence[str]
+) -> list[tuple[np.ndarray, bytes] | tuple[None, None]]:
+    """The same for many: each as ``check_vector`` gives it, and as its bytes in float16; None for None."""
+    places = [place for place, vector in enumerate(vectors) if vector is not None]
+    given = [np.asarray(vectors[place]) for place in places]
+    if any(vector.shape != (dimension,) or vector.dtype != np.float32 for vector in given):
+        given = [check_vector(vector, dimension, whats[place]) for place, vector in zip(places, given, strict=True)]
+    rows = np.stack(given) if given else np.empty((0, dimension), np.float32)
+    for at in np.flatnonzero(~(np.abs(np.einsum("ij,ij->i", rows, rows) - 1) < 2e-3)):
+        rows[at] = check_vector(rows[at], dimension, whats[places[at]])
+    halves = rows.astype("<f2")
+    rows, raw, size = halves.astype(np.float32), halves.tobytes(), 2 * dimension
+    found: list[tuple[np.ndarray, bytes] | tuple[None, None]] = [(None, None)] * len(vectors)
+    for at, place in enumerate(places):
+        found[place] = rows[at], raw[at * size : at * size + size]
+    return found
 
 
 def check_text(text: object, what: str) -> None:

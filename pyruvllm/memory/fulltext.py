@@ -5,10 +5,12 @@ one inverted index: ``terms`` sorted, and for each a run of ``places`` and ``cou
 joined to the rest when it has grown. Deleted records are masked, and left out of every statistic, so a reopened index scores the same.
 """
 
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ def encode(text: str, metadata: Mapping[str, Any]) -> bytes:
         for stemmed, _ in words(part):
             term = term_of(stemmed)
             counts[term] = counts.get(term, 0) + 1
-    return np.array(sorted(counts.items()), PAIR).tobytes() if counts else b""
+    return struct.pack(f"<{2 * len(counts)}I", *chain.from_iterable(sorted(counts.items())))
 
 
 @dataclass(frozen=True)

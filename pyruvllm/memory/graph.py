@@ -163,10 +163,13 @@ class Graph:
 
     def _numbered(self, table: str, column: str, names: Iterable[str]) -> dict[str, int]:
         """Numbers of nodes or relations, given where they have none."""
-        given = json.dumps(list(dict.fromkeys(names)))
-        self._driver.execute(f"INSERT OR IGNORE INTO {table} ({column}) SELECT value FROM json_each(?)", [given])
+        given = dict.fromkeys(names)
         sql = f"SELECT t.{column}, t.number FROM json_each(?) AS j CROSS JOIN {table} AS t ON t.{column} = j.value"
-        return dict(self._driver.query(sql, [given]))  # type: ignore[arg-type]
+        found: dict[str, int] = dict(self._driver.query(sql, [json.dumps(list(given))]))  # type: ignore[arg-type]
+        if new := [name for name in given if name not in found]:
+            sql = f"INSERT INTO {table} ({column}) SELECT value FROM json_each(?) RETURNING {column}, number"
+            found.update(self._driver.query(sql, [json.dumps(new)]))  # type: ignore[arg-type]
+        return found
 
     def scale(self, source: str, target: str, relation: str, factor: float, *, most: float = HEAVIEST) -> Edge:
         """Multiplies an edge's weight; see ``scale_many``. NotFoundError."""

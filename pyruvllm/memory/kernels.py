@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ..config import Clock
-from ..errors import KernelError, RuvLLMError
+from ..errors import KernelError
 from ..kernels import manifest
 from ..kernels.accelerate import HnswKernels
 from ..kernels.registry import KernelRegistry
@@ -108,13 +108,6 @@ class KernelStatistics:
             memory.remove(own[VERSIONS:] + others[OTHERS:])
         self._saved, self._version = changes, self._version + 1
         return True
-
-    def save_quietly(self) -> None:
-        """For a flush, which is about something else: latencies that cannot be written are measured again."""
-        try:
-            self.save()
-        except RuvLLMError as error:
-            log.warning("latencies of kernels were not saved: %s", error)
 
     def _own(self, entry: PolicyEntry) -> bool:
         return (entry.parameters.get("pack"), entry.parameters.get("engine")) == (self.registry.pack, self.registry.engine)

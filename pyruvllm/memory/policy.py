@@ -6,7 +6,7 @@ marked so. What is in force is read once and then held for a while; over a bound
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,10 +24,9 @@ COLLECTION = "policies"
 SOURCES = ("instant_loop", "background_loop", "deep_loop", "federated", "bundled")
 TOUCH_MS = 60_000  # a policy that is read on every request is not written on every request
 
-SELECT = """SELECT r.id, p.policy_type, p.parameters, p.confidence, p.fisher_diagonal, p.learned_at, p.last_accessed, p.source,
+SELECT = """SELECT p.number, r.id, p.policy_type, p.parameters, p.confidence, p.fisher_diagonal, p.learned_at, p.last_accessed, p.source,
     p.version, v.embedding FROM policies AS p JOIN records AS r ON r.number = p.number LEFT JOIN vectors AS v ON v.number = p.number"""
 IN_FORCE = "WHERE p.policy_type = ? ORDER BY p.source = 'bundled', p.learned_at DESC, p.number DESC LIMIT 1"
-NUMBERED = SELECT.replace("SELECT r.id", "SELECT p.number, r.id", 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +101,9 @@ class PolicyStore:
         self.memory, self.config = memory, memory.config.policy
         self._in_force: dict[str, tuple[int, PolicyEntry]] = {}  # by type, with the time from which it is read again
         self._numbers: dict[str, np.ndarray] = {}  # of each type, (n,) int64 ascending
-        memory.watch(COLLECTION, lambda numbers: self.invalidate())
+        self._used: dict[int, int] = {}  # when policies were used, by number, as far as the tables do not say so yet
+        memory.watch(COLLECTION, self._changed)
+        memory.before_flush.append(self._note_uses)
         if memory.writable:
             for entry in BUNDLED:
                 if not self._rows("r.id = ?", entry.id):
@@ -139,6 +140,11 @@ class PolicyStore:
         old = self.get(id)
         return self.put(replace(old, id="", created_at=0, last_accessed=0, version=0))
 
+    def _changed(self, numbers: Set[int] | None) -> None:
+        self.invalidate()
+        if numbers is None:  # they may be another memory's
+            self._used.clear()
+
     def invalidate(self, policy_type: str | None = None) -> None:
         """Lets what is in force be read again, of one type or of all. A write here does so; call it after one elsewhere."""
         for held in (self._in_force, self._numbers):
@@ -154,6 +160,7 @@ class PolicyStore:
         over: Any = driver.query("SELECT count(*) FROM policies")[0][0]
         if over <= self.config.capacity:
             return
+        self._note_uses()
         types = driver.query("SELECT DISTINCT policy_type FROM policies")
         kept = [row[0] for (name,) in types for row in driver.query(f"SELECT number FROM policies AS p {IN_FORCE}", [name])]
         rows = driver.query(
@@ -167,7 +174,7 @@ class PolicyStore:
         """NotFoundError."""
         rows = self._rows("r.id = ?", id)
         if rows:
-            return self._touched(self._entry(rows[0]))[0]
+            return self._touched(rows[0])
         for entry in BUNDLED:
             if entry.id == id:
                 return entry
@@ -190,7 +197,7 @@ class PolicyStore:
     def _read(self, policy_type: str) -> PolicyEntry:
         rows = self.memory.driver.query(f"{SELECT} {IN_FORCE}", [policy_type])
         if rows:
-            return self._touched(self._entry(rows[0]))[0]
+            return self._touched(rows[0])
         for entry in BUNDLED:
             if entry.policy_type == policy_type:
                 return entry
@@ -206,11 +213,9 @@ class PolicyStore:
         """Those of a type whose kind of request is nearest to ``vector``, nearest first. Policies without an embedding are not found."""
         allowed = None if policy_type is None else self._of_type(policy_type)
         numbers = [number for number, _ in self.memory.nearest(COLLECTION, vector, k, allowed)]
-        found = {
-            row[0]: row[1:]
-            for row in self.memory.driver.query(f"{NUMBERED} WHERE p.number IN (SELECT value FROM json_each(?))", (json.dumps(numbers),))
-        }
-        return self._touched(*[self._entry(found[number]) for number in numbers if number in found])
+        rows = self.memory.driver.query(f"{SELECT} WHERE p.number IN ({', '.join('?' * len(numbers))})", numbers)
+        found = {row[0]: row for row in rows}
+        return [self._touched(found[number]) for number in numbers if number in found]
 
     def _of_type(self, policy_type: str) -> np.ndarray:
         if policy_type not in self._numbers or self.memory.busy:
@@ -227,21 +232,23 @@ class PolicyStore:
         return self.memory.driver.query(f"{SELECT} WHERE {condition}", (value,))
 
     def _entry(self, row: Any) -> PolicyEntry:
-        id, policy_type, parameters, confidence, fisher, learned_at, last_accessed, source, version, embedding = row
-        vectors = from_blob(embedding, "<f2"), from_blob(fisher, "<f4")
-        return PolicyEntry(policy_type, json.loads(parameters), source, confidence, *vectors, id, learned_at, last_accessed, version)
+        number, id, policy_type, parameters, confidence, fisher, learned_at, last_accessed, source, version, embedding = row
+        vectors, used = (from_blob(embedding, "<f2"), from_blob(fisher, "<f4")), self._used.get(number, last_accessed)
+        return PolicyEntry(policy_type, json.loads(parameters), source, confidence, *vectors, id, learned_at, used, version)
 
-    def _touched(self, *entries: PolicyEntry) -> "list[PolicyEntry]":
-        """Notes that they were used, to the minute."""
-        now = self.memory.clock.now_ms()
-        stale = [entry.id for entry in entries if self.memory.writable and now - entry.last_accessed >= TOUCH_MS]
-        if stale:
-            self.memory.driver.execute(
-                """UPDATE policies SET last_accessed = ?
-                WHERE number IN (SELECT number FROM records WHERE id IN (SELECT value FROM json_each(?)))""",
-                (now, json.dumps(stale)),
-            )
-        return [replace(entry, last_accessed=now) if entry.id in stale else entry for entry in entries]
+    def _touched(self, row: Any) -> PolicyEntry:
+        """The entry in a row, which is noted as used, to the minute."""
+        entry, now = self._entry(row), self.memory.clock.now_ms()
+        if not self.memory.writable or now - entry.last_accessed < TOUCH_MS:
+            return entry
+        self._used[row[0]] = now
+        return replace(entry, last_accessed=now)
+
+    def _note_uses(self) -> None:
+        """Writes when policies were used: with what is made durable anyway, and before those used longest ago have to go."""
+        uses, self._used = self._used, {}
+        if uses and self.memory.writable:
+            self.memory.driver.executemany("UPDATE policies SET last_accessed = ? WHERE number = ?", [(at, n) for n, at in uses.items()])
 
 
 def _defaults(policy_type: str) -> dict[str, Any]:

@@ -14,17 +14,24 @@ from ..types import Metadata, Record
 from .filters import Clause, compile_filter, order_by
 
 COLUMNS = "id, collection, text, metadata, created_at, updated_at"
+JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 SLICE = 2000  # rows read at a time when everything is loaded
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Row:
-    """A record as it is written: with its number, its vector (dimension,) float32 or None, and its encoded words."""
+    """A record as it is written: with its encoded words, its metadata as JSON, and its vector (dimension,) float32, if it has one."""
 
-    number: int
     record: Record
-    vector: np.ndarray | None
     words: bytes
+    metadata: str
+    vector: np.ndarray | None = None
+    blob: bytes | None = None  # the vector in float16
+    checksum: int | None = None  # of that and the number
+    number: int = 0  # that it gets when it is written
+
+    def place(self, number: int) -> None:
+        self.number, self.checksum = number, None if self.blob is None else checksum(number, self.blob)
 
 
 def dump(metadata: Mapping[str, Any]) -> str:
@@ -32,8 +39,9 @@ def dump(metadata: Mapping[str, Any]) -> str:
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
         raise ConfigError(f"metadata is a dict with strings as keys, not {metadata!r}")
     try:
-        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
+        text = JSON.encode(metadata)
+        if not text.isascii():
+            text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"metadata is JSON (strings, finite numbers, booleans, None, lists and dicts of them): {error}") from None
     return text
@@ -65,28 +73,28 @@ class Records:
     def insert(self, rows: Sequence[Row]) -> None:
         self._driver.executemany(
             f"INSERT INTO records (number, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(row.number, r.id, r.collection, r.text, dump(r.metadata), r.created_at, r.updated_at) for row in rows for r in (row.record,)],
+            [(row.number, r.id, r.collection, r.text, row.metadata, r.created_at, r.updated_at) for row in rows for r in (row.record,)],
         )
         self._driver.executemany("INSERT INTO postings (number, terms) VALUES (?, ?)", [(row.number, row.words) for row in rows])
-        self.write_vectors([(row.number, row.vector) for row in rows if row.vector is not None])
+        self._write_blobs([(row.number, row.checksum, row.blob) for row in rows if row.blob is not None])
 
     def write_vectors(self, vectors: Sequence[tuple[int, np.ndarray]]) -> None:
         blobs = [(number, to_blob(vector)) for number, vector in vectors]
-        self._driver.executemany(
-            "INSERT OR REPLACE INTO vectors (number, checksum, embedding) VALUES (?, ?, ?)",
-            [(number, checksum(number, blob), blob) for number, blob in blobs],
-        )
+        self._write_blobs([(number, checksum(number, blob), blob) for number, blob in blobs])
+
+    def _write_blobs(self, rows: Sequence[tuple[Value, ...]]) -> None:
+        self._driver.executemany("INSERT OR REPLACE INTO vectors (number, checksum, embedding) VALUES (?, ?, ?)", rows)
 
     def rewrite(self, row: Row, *, vector: bool) -> None:
         """Puts a row in the place of the one with its number; its vector only when that changed."""
         record = row.record
         self._driver.execute(
             "UPDATE records SET text = ?, metadata = ?, updated_at = ? WHERE number = ?",
-            [record.text, dump(record.metadata), record.updated_at, row.number],
+            [record.text, row.metadata, record.updated_at, row.number],
         )
         self._driver.execute("UPDATE postings SET terms = ? WHERE number = ?", [row.words, row.number])
-        if vector and row.vector is not None:
-            self.write_vectors([(row.number, row.vector)])
+        if vector and row.blob is not None:
+            self._write_blobs([(row.number, row.checksum, row.blob)])
 
     def drop_vectors(self, collection: str) -> None:
         self._driver.execute("DELETE FROM vectors WHERE number IN (SELECT number FROM records WHERE collection = ?)", [collection])

@@ -5,10 +5,8 @@ The tables are the truth. The indexes in memory are made of them at open, follow
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,31 +15,29 @@ from hnsw_pure.accelerate import Accelerator
 
 from ..config import Config
 from ..embed.embedder import Embedder
-from ..errors import ConfigError, DuplicateError, NotFoundError
+from ..errors import ConfigError, NotFoundError, RuvLLMError
 from ..storage import migrate
 from ..storage.driver import Driver
-from ..types import Draft, Metadata, Record
-from . import following, fulltext, upkeep
-from .collection import Change, Collection, check_space, check_text, check_vector
+from ..types import Record
+from . import following, upkeep
+from .collection import Change, Collection
 from .crossing import Crossing
 from .graph import Graph
 from .index import VectorIndex
 from .journal import Journal
 from .likeness import RULES, Likeness
 from .operations import Operations
-from .records import Records, Row, checksum, dump, to_blob
+from .records import Records
 from .search import Searchable
 from .segments import SavedIndexes
 from .waiting import Waiting
 from .writes import RecordWrites
+from .writing import Progress, Writable
 
 log = logging.getLogger("pyruvllm.memory")
 
-Progress = Callable[[int, int], None]  # (done, total)
-EMBED_SLICE = 32  # texts between two calls of progress
 
-
-class UnifiedMemory(Searchable):
+class UnifiedMemory(Writable, Searchable):
     """Open it with ``await UnifiedMemory.open(driver, embedder)``. What is written is durable after the next ``flush``."""
 
     def __init__(self, driver: Driver, embedder: Embedder, config: Config, accelerator: Accelerator | None = None):
@@ -59,7 +55,7 @@ class UnifiedMemory(Searchable):
         self._depth = 0
         self._growth: asyncio.Task[None] | None = None
         self.waiting = Waiting()  # for a flush
-        self.before_flush: Callable[[], None] | None = None  # writes what is worth keeping but no flush of its own
+        self.before_flush: list[Callable[[], object]] = []  # each writes what is worth keeping but no flush of its own
         self.journal = Journal(driver, config.clock)
         self.operations = Operations(driver, config.clock, self.flush)
         self.forgotten: list[Callable[[], None]] = []  # when something was, here or in another tab: whoever holds what was said lets go
@@ -154,8 +150,6 @@ class UnifiedMemory(Searchable):
         )
         return Collection(name, space, dimension, index)
 
-    # Writing
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, in the tables and in the indexes. Nests. Nothing may be awaited inside; a search inside sees no new records."""
@@ -213,147 +207,6 @@ class UnifiedMemory(Searchable):
                 log.exception("the index of %r could not take in what was written: it is made anew from the rows", name)
                 self.reload_collection(name)
         self.start_upkeep()
-
-    def put(self, collection: str, drafts: Sequence[Draft]) -> list[Record]:
-        """Writes records as they are: one without a vector is found by its words alone. All or none.
-
-        Raises DuplicateError, SpaceError (another space or dimension), ConfigError (text or metadata that cannot be stored).
-        """
-        self.collection(collection)
-        now, dimension = self.clock.now_ms(), self.embedder.space.dimension
-        drafts = [draft if draft.id else replace(draft, id=self.clock.new_id()) for draft in drafts]
-        ids: list[str] = [draft.id for draft in drafts]  # type: ignore[misc]
-        if not drafts:
-            return []
-        records, vectors = [], []
-        for draft in drafts:
-            check_text(draft.id, "the id")
-            check_text(draft.text, f"the text of {draft.id!r}")
-            vectors.append(None if draft.vector is None else check_vector(draft.vector, dimension, f"the vector of {draft.id!r}"))
-            records.append(Record(draft.id, collection, draft.text, dict(draft.metadata), now, now))  # type: ignore[arg-type]
-        twice = next((id for place, id in enumerate(ids) if id in ids[:place]), None) if len(set(ids)) < len(ids) else None
-        with self.transaction():
-            taken = self.records.taken(ids) or ([twice] if twice is not None else [])
-            if taken:
-                raise DuplicateError(f"the id {taken[0]!r} is taken; nothing was written")
-            self._record_space(collection, now)
-            rows = [
-                Row(number, record, vector, fulltext.encode(record.text, record.metadata))
-                for number, record, vector in zip(count(self.records.next_number()), records, vectors, strict=False)
-            ]
-            self.records.insert(rows)
-            self._pending += [self._placed(row) for row in rows]
-        return records
-
-    def _placed(self, row: Row, before: int | None = None) -> Change:
-        """The change that a written row means; ``before`` is the checksum of the vector that it replaces."""
-        after = None if row.vector is None else checksum(row.number, to_blob(row.vector))
-        return Change(
-            row.record.collection,
-            row.number,
-            vector=row.vector,
-            words=row.words,
-            vectors=(after is not None) - (before is not None),
-            checksum=(after or 0) - (before or 0),
-        )
-
-    def _record_space(self, name: str, now: int) -> None:
-        recorded = self.recorded_space(name)
-        space = self.embedder.space
-        check_space(name, recorded, space)
-        if recorded is None:
-            self.driver.execute(
-                "INSERT INTO collections (name, space, dimension, created_at, codec) VALUES (?, ?, ?, ?, ?)",
-                [name, space.key, space.dimension, now, None if self.config.index.codec == "auto" else self.config.index.codec],
-            )
-
-    def recorded_space(self, name: str) -> str | None:
-        """The embedding space of a collection as the tables say."""
-        rows = self.driver.query("SELECT space FROM collections WHERE name = ?", [name])
-        return str(rows[0][0]) if rows else None
-
-    def revise(self, id: str, *, text: str | None = None, vector: np.ndarray | None = None, metadata: Metadata | None = None) -> Record:
-        """Replaces what is given. A text alone keeps the vector: the caller says that it still fits; ``update`` makes a new one.
-
-        Raises NotFoundError, SpaceError, ConfigError.
-        """
-        number, old = self.records.get(id)
-        if vector is not None:
-            vector = check_vector(vector, self.embedder.space.dimension, f"the vector of {id!r}")
-            check_space(old.collection, self.recorded_space(old.collection), self.embedder.space)
-        if text is not None:
-            check_text(text, f"the text of {id!r}")
-        record = replace(
-            old,
-            text=old.text if text is None else text,
-            metadata=old.metadata if metadata is None else dict(metadata),
-            updated_at=max(self.clock.now_ms(), old.created_at),
-        )
-        dump(record.metadata)
-        with self.transaction():
-            before = self.records.vector_of(number)
-            words = fulltext.encode(record.text, record.metadata)
-            row = Row(number, record, before if vector is None else vector, words)
-            self.records.rewrite(row, vector=vector is not None)
-            self._pending.append(self._placed(row, None if before is None else checksum(number, to_blob(before))))
-        return record
-
-    def remove(self, ids: Iterable[str]) -> int:
-        """Rows, vectors, words and every edge that touches them; returns how many records. NotFoundError: then nothing was removed."""
-        ids = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
-        if not ids:
-            return 0
-        with self.transaction():
-            places = self.records.places(ids)
-            numbers = [number for number, _ in places]
-            sums = self.records.checksums(numbers)
-            self.graph.detach(ids)
-            self.records.delete(numbers)
-            self._pending += [
-                Change(name, number, gone=True, vectors=-(number in sums), checksum=-sums.get(number, 0)) for number, name in places
-            ]
-        return len(ids)
-
-    async def add(self, collection: str, drafts: Sequence[Draft | str] | Draft | str, *, progress: Progress | None = None) -> list[Record]:
-        """Embeds what has no vector, writes all in one transaction, durable on return. Cancelled or failed: nothing was written.
-
-        Raises what ``put`` raises, and EmbeddingError.
-        """
-        given = [drafts] if isinstance(drafts, (Draft, str)) else drafts
-        whole = [Draft(draft) if isinstance(draft, str) else draft for draft in given]
-        check_space(collection, self.recorded_space(collection), self.embedder.space)
-        bare = [place for place, draft in enumerate(whole) if draft.vector is None]
-        vectors = await self._embed([whole[place].text for place in bare], progress)
-        for place, vector in zip(bare, vectors, strict=True):
-            whole[place] = replace(whole[place], vector=vector)
-        return await self.writes.put(collection, whole)
-
-    async def _embed(self, texts: Sequence[str], progress: Progress | None) -> list[np.ndarray]:
-        vectors: list[np.ndarray] = []
-        for start in range(0, len(texts), EMBED_SLICE):
-            vectors.extend(await self.embedder.embed(texts[start : start + EMBED_SLICE]))
-            if progress is not None:
-                progress(len(vectors), len(texts))
-            await asyncio.sleep(0)  # where a cancellation gets in
-        return vectors
-
-    async def update(self, id: str, *, text: str | None = None, metadata: Metadata | None = None) -> Record:
-        """Replaces the text, embedding it anew, or the metadata, or both; durable on return. NotFoundError, EmbeddingError."""
-        old = self.get(id)
-        vector = (await self.embedder.embed([text]))[0] if text is not None and text != old.text else None
-        await self.writes.update(id, text, vector, metadata)
-        return self.get(id)
-
-    async def delete(
-        self, ids: Iterable[str] | None = None, *, collection: str | None = None, where: Mapping[str, Any] | None = None
-    ) -> int:
-        """Removes records by id, or those of a collection that a filter holds for; durable on return. NotFoundError, FilterError."""
-        if (ids is None) == (collection is None) or (ids is not None and where is not None):
-            raise ConfigError("delete() takes ids, or a collection with or without where; a whole collection is deleted by naming it")
-        listed = None if ids is None else [ids] if isinstance(ids, str) else list(ids)
-        return await self.writes.delete(listed, collection, where)
-
-    # Reading
 
     def get(self, id: str) -> Record:
         """NotFoundError."""
@@ -422,8 +275,7 @@ class UnifiedMemory(Searchable):
 
     async def flush(self) -> None:
         """Returns when everything written before the call survives a crash. QuotaError, FencedError."""
-        if self.before_flush is not None:
-            self.before_flush()
+        self._write_late()
         with self.waiting.somebody():
             await self.driver.flush()
 
@@ -438,11 +290,17 @@ class UnifiedMemory(Searchable):
         await self.rest()
         try:
             upkeep.save_all(self)
-            if self.before_flush is not None:
-                self.before_flush()
-                self.before_flush = None
+            self._write_late()
+            self.before_flush.clear()
         finally:
             await self.driver.close()
+
+    def _write_late(self) -> None:
+        for write in self.before_flush:
+            try:
+                write()
+            except RuvLLMError as error:  # the flush is about something else
+                log.warning("what is saved by the way was not: %s", error)
 
     def stats(self) -> dict[str, Any]:
         """What is there: records and index of each collection, edges, and the database's size."""

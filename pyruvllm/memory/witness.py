@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import WritebackConfig
 from ..errors import ConfigError, DuplicateError, MemoryStoreError, NotFoundError, RuvLLMError, StorageError
-from ..types import Draft
 from .audit.audited import Audited
 from .audit.chain import RATED, RECORDED, Chain
-from .audit.entry import COLLECTION, COLUMNS, SELECT, WitnessEntry, entry_of, metadata_of
+from .audit.entry import COLLECTION, COLUMNS, SELECT, WitnessEntry, entry_of
 from .audit.entry import quality as checked_quality
+from .audit.prepared import Preparation
 from .collection import check_space
-from .columns import to_blob
 from .graph import Edge
 from .writeback import WritebackQueue
 
@@ -34,10 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["COLLECTION", "WitnessEntry", "WitnessLog"]
 
 INSERT = f"""INSERT INTO witness (number, {", ".join(COLUMNS)}, response_embedding, salt)
-    SELECT number, {", ".join(f"json_extract(metadata, '$.{path}')" for path in COLUMNS.values())}, ?, ? FROM records WHERE id = ?"""
-USERS = """SELECT r.id, s.user_id FROM json_each(?) AS j JOIN records AS r ON r.id = j.value
-    JOIN sessions AS s ON s.number = r.number WHERE s.user_id IS NOT NULL"""
-
+    SELECT number, {", ".join(f"json_extract(metadata, '$.{path}')" for path in COLUMNS.values())}, ?, ? FROM records WHERE number = ?"""
 LATELY = 4096
 
 log = logging.getLogger("pyruvllm")
@@ -54,7 +50,9 @@ class WitnessLog(Audited):
         self.refused = 0
         self._refusals: dict[str, RuvLLMError] = {}  # that no flush told of
         self.chain = Chain(memory.driver, memory.clock)
+        self._preparation = Preparation(memory, self.chain)
         self._waiting: dict[str, WitnessEntry] = {}  # what the queue holds, by id, oldest first
+        self._tried: set[str] = set()  # ids of these that may have their rows already
         self._lately: dict[str, None] = {}  # ids that were written, the newest LATELY: asking the tables takes longer than recording may
         memory.operations.add("witness.rate", self._rate)
         self.serve()
@@ -81,6 +79,7 @@ class WitnessLog(Audited):
         if not self.queue.put(entry.request_id):
             return False
         self._waiting[entry.request_id] = entry
+        self._preparation.soon(entry)
         return True
 
     def waits(self, id: str) -> bool:
@@ -89,7 +88,8 @@ class WitnessLog(Audited):
 
     def give_up(self) -> "list[WitnessEntry]":
         """Gives up the entries that are not known to be durable, for another tab to write."""
-        entries, self._waiting = list(self._waiting.values()), {}
+        entries, self._waiting, self._tried = list(self._waiting.values()), {}, set()
+        self._preparation.done(entry.request_id for entry in entries)
         return entries
 
     def get(self, id: str) -> WitnessEntry:
@@ -143,6 +143,8 @@ class WitnessLog(Audited):
         await self.memory.flush()
         for id in ids:
             self._waiting.pop(id, None)
+        self._tried.difference_update(ids)
+        self._preparation.done(ids)
         self._lately.update(dict.fromkeys(ids))
         for id in list(islice(self._lately, max(0, len(self._lately) - LATELY))):
             del self._lately[id]
@@ -158,8 +160,9 @@ class WitnessLog(Audited):
 
     def _store(self, ids: "list[str]") -> None:
         """Rows, vectors and edges of the entries that have none yet, in one transaction. StorageError: none was written."""
-        written = self._written(ids)
+        written = self._written([id for id in ids if id in self._tried])
         entries = [self._waiting[id] for id in ids if id in self._waiting and id not in written]
+        self._tried.update(ids)
         try:
             self._insert(entries)
         except StorageError:
@@ -174,10 +177,13 @@ class WitnessLog(Audited):
                     self.refused += 1
                     self._refusals[entry.request_id] = error
                     self._waiting.pop(entry.request_id)
+                    self._preparation.done([entry.request_id])
                     log.error("the witness entry %s was refused: %s", entry.request_id, error)
 
     def _written(self, ids: "list[str]") -> set[Any]:
-        """Those of the entries that have their rows. The tables are asked, for a transaction around an earlier look may have failed."""
+        """Those of the entries that have their rows. The tables are asked, for a transaction around an earlier try may have failed."""
+        if not ids:
+            return set()
         sql = "SELECT r.id FROM json_each(?) AS j JOIN records AS r ON r.id = j.value JOIN witness AS w ON w.number = r.number"
         return {row[0] for row in self.memory.driver.query(sql, (json.dumps(ids),))}
 
@@ -192,18 +198,14 @@ class WitnessLog(Audited):
         if not entries:
             return
         memory = self.memory
-        sessions = {entry.session_id for entry in entries if entry.user_id is None}
-        users: Any = dict(memory.driver.query(USERS, (json.dumps(sorted(sessions)),)))  # type: ignore[arg-type]
         with memory.transaction():
-            first = memory.records.next_number()
-            metadata = [metadata_of(e, users.get(e.session_id)) for e in entries]
-            memory.put(
-                COLLECTION, [Draft(e.query, e.request_id, said, e.query_embedding) for e, said in zip(entries, metadata, strict=True)]
-            )
-            memory.driver.executemany(INSERT, [(to_blob(e.response_embedding, "<f2"), self.chain.salt(), e.request_id) for e in entries])
-            there = set(memory.records.taken([e.session_id for e in entries]))  # an edge from a session that is gone would dangle
-            memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries if e.session_id in there)
-            self.chain.append(RECORDED, range(first, first + len(entries)))
+            users = self._preparation.users(entries)
+            ready = self._preparation.of(entries, users)
+            memory.put_rows(COLLECTION, [each.row for each in ready])
+            memory.driver.executemany(INSERT, [(each.response, each.salt, each.row.number) for each in ready])
+            # an edge from a session that is gone would dangle
+            memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries if e.session_id in users)
+            self.chain.link(RECORDED, {each.row.number: each.digest for each in ready})
 
     def _found(self, id: str) -> WitnessEntry | None:
         rows = self.memory.driver.query(f"{SELECT} WHERE r.id = ?", (id,))

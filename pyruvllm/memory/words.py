@@ -27,18 +27,25 @@ VOWEL = re.compile(r"[aeiouy]")
 def words(text: str) -> list[tuple[str, str]]:
     """Each word that counts as (term, as it was written), in order. Repeated words are repeated."""
     found = []
-    for match in WORD.finditer(text):
-        written = match.group()
-        word = written.casefold()
-        if word[0] >= FIRST_UNSPACED and re.match(f"[{UNSPACED}]", word):
+    for written in WORD.findall(text):
+        word = term(written)
+        if word is None:
             pairs = [written[i : i + 2] for i in range(max(1, len(written) - 1))]
             found += [(pair, pair) for pair in pairs]
-        elif word not in STOP_WORDS:
-            found.append((stem(word), written))
+        elif word:
+            found.append((word, written))
     return found
 
 
 @lru_cache(maxsize=50_000)
+def term(written: str) -> str | None:
+    """The stem of a word; nothing of a stop word, None of a run of a script without spaces."""
+    word = written.casefold()
+    if word[0] >= FIRST_UNSPACED and re.match(f"[{UNSPACED}]", word):
+        return None
+    return "" if word in STOP_WORDS else stem(word)
+
+
 def stem(word: str) -> str:
     """One word without its plural, -ing, -ed or -ly, and with y as i: enough that "cities" meets "city" and "planned" meets "plan"."""
     if len(word) < 4 or not word.isascii() or not word.isalpha():

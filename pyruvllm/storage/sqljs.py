@@ -64,10 +64,14 @@ class SqljsDriver:
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
         remaining = iter(rows)
-        changed = 0
+        some, changed = list(islice(remaining, ROWS_AT_ONCE)), 0
+        if len(some) < ROWS_AT_ONCE:
+            with self._host.errors():  # of one crossing all are written or none
+                return int(self._database.run(sql, self._packed(some)))
         with self.transaction(), self._host.errors():
-            while some := list(islice(remaining, ROWS_AT_ONCE)):
+            while some:
                 changed += int(self._database.run(sql, self._packed(some)))
+                some = list(islice(remaining, ROWS_AT_ONCE))
         return changed
 
     def query(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

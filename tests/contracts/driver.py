@@ -149,6 +149,17 @@ class DriverContract:
         assert words(driver) == {1: "one"}
         await driver.close()
 
+    @pytest.mark.parametrize("rows", [3, 1200])  # in one crossing, in several
+    async def test_many_rows_of_which_one_fails_leave_what_else_a_transaction_wrote(self, name, rows):
+        driver = await made(name, [(1, "one")])
+        with driver.transaction():
+            driver.execute("INSERT INTO items (id, words) VALUES (5000, 'before')")
+            with pytest.raises(StorageError):
+                driver.executemany("INSERT INTO items (id) VALUES (?)", [(rows - n,) for n in range(rows)])
+            driver.executemany("INSERT INTO items (id, words) VALUES (?, 'after')", [(5001,), (5002,)])
+        assert words(driver) == {1: "one", 5000: "before", 5001: "after", 5002: "after"}
+        await driver.close()
+
     async def test_two_thousand_different_statements(self, name):
         driver = await made(name)
         for n in range(2000):  # more than any cache of compiled statements holds

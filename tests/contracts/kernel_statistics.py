@@ -24,7 +24,7 @@ class KernelStatisticsContract:
         kept = KernelStatistics(PolicyStore(memory), first)
         assert not kept.load() and not kept.save()
         work(first, 40)
-        memory.before_flush = kept.save_quietly
+        memory.before_flush.append(kept.save)
         measured = json.dumps(first.statistics())
         await memory.flush()
         await memory.close()
@@ -54,7 +54,7 @@ class KernelStatisticsContract:
     async def test_closing_keeps_them_too(self, open_memory):
         memory = await open_memory()
         first = made()
-        memory.before_flush = KernelStatistics(PolicyStore(memory), first).save_quietly
+        memory.before_flush.append(KernelStatistics(PolicyStore(memory), first).save)
         work(first, 40)
         await memory.close()
         await memory.close()
@@ -126,7 +126,7 @@ class KernelStatisticsContract:
         memory = await open_memory()
         first = made()
         policies = PolicyStore(memory)
-        memory.before_flush = KernelStatistics(policies, first).save_quietly
+        memory.before_flush.append(KernelStatistics(policies, first).save)
         work(first, 40)
 
         def refuse(entry):

@@ -202,6 +202,33 @@ class WitnessContract:
         assert log.get("request-1").quality_score == 0.5
         await log.close()
 
+    async def test_entries_are_made_ready_while_they_wait_and_anew_where_something_changed(self, open_memory):
+        memory = await open_memory()
+        log, sessions = WitnessLog(memory), SessionIndex(memory)
+        sessions.open("session-1", user_id="ada")
+        for number in range(20):
+            log.record(entry(number, session_id="session-1", quality_score=None))
+        made, rows_of = [], memory.rows_of
+        memory.rows_of = lambda name, drafts: made.append([draft.id for draft in drafts]) or rows_of(name, drafts)
+        while sum(map(len, made)) < 20:
+            await asyncio.sleep(0)
+        assert stored(memory) == 0 and max(map(len, made)) == 8
+        made.clear()
+        rating = asyncio.ensure_future(log.rate("request-3", 0.75))
+        await asyncio.sleep(0)
+        await asyncio.gather(rating, log.flush())
+        assert [id for ids in made for id in ids] == ["request-3"]
+        assert [log.get(f"request-{n}").quality_score for n in (2, 3)] == [None, 0.75]
+        made.clear()
+        sessions.open("session-2")
+        log.record(entry(20, session_id="session-2"))
+        while not made:
+            await asyncio.sleep(0)
+        sessions.open("session-2", user_id="grace")
+        await log.flush()
+        assert len(made) == 2 and [log.get(f"request-{n}").user_id for n in (19, 20)] == ["ada", "grace"]
+        assert (await log.verify()).ok
+
     async def test_ratings_that_cannot_be_are_refused(self, open_memory):
         log = WitnessLog(await open_memory())
         log.record(entry(1))

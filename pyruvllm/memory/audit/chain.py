@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,8 +86,9 @@ class Chain:
     def __init__(self, driver: Driver, clock: Clock, random: Callable[[int], bytes] = os.urandom):
         self._driver, self._clock, self._random = driver, clock, random
 
-    def salt(self) -> bytes:
-        return self._random(SALT)
+    def salts(self, count: int) -> list[bytes]:
+        given = self._random(SALT * count)
+        return [given[start : start + SALT] for start in range(0, len(given), SALT)]
 
     def head(self) -> tuple[int, bytes]:
         """(ordinal, hash) of the newest link; (0, zeros) of an empty chain."""
@@ -96,25 +97,26 @@ class Chain:
 
     def append(self, event: str, numbers: Sequence[int], digest: bytes | None = None) -> None:
         """A link for each of the entries, as they lie in the tables now; ``digest`` stands in where they are going or gone."""
-        now = self._clock.now_ms()
         for start in range(0, len(numbers), SLICE):
             part = numbers[start : start + SLICE]
-            digests = self.digests(part) if digest is None else dict.fromkeys(part, digest)
-            ordinal, before = self.head()
-            links = []
-            for number in part:
-                ordinal += 1
-                before = link_hash(before, ordinal, number, now, event, digests[number])
-                links.append((ordinal, number, event, now, digests[number], before))
-            self._driver.executemany(
-                "INSERT INTO witness_chain (ordinal, number, event, happened_at, digest, hash) VALUES (?, ?, ?, ?, ?, ?)", links
-            )
+            self.link(event, self.digests(part) if digest is None else dict.fromkeys(part, digest))
+
+    def link(self, event: str, digests: Mapping[int, bytes]) -> None:
+        """Links for entries by number, whose digests are known, in the order in which they are given."""
+        now, (last, before), links = self._clock.now_ms(), self.head(), []
+        for ordinal, (number, content) in enumerate(digests.items(), last + 1):
+            before = link_hash(before, ordinal, number, now, event, content)
+            links.append((ordinal, number, event, now, content, before))
+        self._driver.executemany(
+            "INSERT INTO witness_chain (ordinal, number, event, happened_at, digest, hash) VALUES (?, ?, ?, ?, ?, ?)", links
+        )
 
     def digests(self, numbers: Sequence[int]) -> dict[int, bytes]:
-        """Of entries that are there."""
+        """Of entries that are there, in their order."""
         sql = f"{CONTENT} WHERE w.number IN (SELECT value FROM json_each(?))"
         rows: Any = self._driver.query(sql, [json.dumps([int(number) for number in numbers])])
-        return {row[0]: digest(*row[1:]) for row in rows}
+        found = {row[0]: digest(*row[1:]) for row in rows}
+        return {number: found[number] for number in numbers}
 
     def adopt(self) -> int:
         """Links for the entries of a log that had no chain yet; returns how many. Where there is a chain, nothing is adopted any more."""
@@ -122,7 +124,7 @@ class Chain:
             return 0
         with self._driver.transaction():
             numbers = [int(number) for (number,) in self._driver.query("SELECT number FROM witness ORDER BY number")]  # type: ignore[arg-type]
-            salts = ((self.salt(), number) for number in numbers)
+            salts = zip(self.salts(len(numbers)), numbers, strict=True)
             self._driver.executemany("UPDATE witness SET salt = ? WHERE number = ? AND salt IS NULL", salts)
             self.append(ADOPTED, numbers)
         return len(numbers)

@@ -59,16 +59,19 @@ export class Connection {
     if (verdict !== "ok") throw new Failure("CorruptError", `this SQLite file is damaged: ${verdict}`);
   }
 
-  /** Runs one statement once per row of parameters, or once without any; returns how many rows it changed. */
+  /** Runs one statement once per row of parameters, or once without any: all or none. Returns how many rows it changed. */
   run(sql: string, packed?: Uint8Array): number {
-    const statement = this.prepared(sql);
-    const counts = CHANGES_ROWS.test(sql);
-    let changed = 0;
-    this.eachRow(statement, packed, () => {
-      while (this.step(statement) === ROW);
-      if (counts) changed += this.engine.sqlite._sqlite3_changes(this.database.db);
-    });
-    return changed;
+    const parameters = packed ? new PackedRows(packed) : NO_PARAMETERS;
+    if (parameters.rows < 2) return this.runEach(sql, parameters);
+    this.runEach("SAVEPOINT many");
+    try {
+      const changed = this.runEach(sql, parameters);
+      this.runEach("RELEASE many");
+      return changed;
+    } catch (error) {
+      this.takeBack();
+      throw error;
+    }
   }
 
   /** All rows of one statement, packed. */
@@ -76,7 +79,7 @@ export class Connection {
     const statement = this.prepared(sql);
     const packer = new RowPacker();
     let columns = 0;
-    this.eachRow(statement, packed, () => {
+    this.eachRow(statement, packed ? new PackedRows(packed) : NO_PARAMETERS, () => {
       while (this.step(statement) === ROW) {
         columns ||= this.engine.sqlite._sqlite3_column_count(statement.pointer);
         for (let column = 0; column < columns; column++) this.packValue(packer, statement.pointer, column);
@@ -93,9 +96,28 @@ export class Connection {
     if (!this.broken) this.database.close();
   }
 
-  private eachRow(statement: Statement, packed: Uint8Array | undefined, act: () => void): void {
+  private runEach(sql: string, parameters = NO_PARAMETERS): number {
+    const statement = this.prepared(sql);
+    const counts = CHANGES_ROWS.test(sql);
+    let changed = 0;
+    this.eachRow(statement, parameters, () => {
+      while (this.step(statement) === ROW);
+      if (counts) changed += this.engine.sqlite._sqlite3_changes(this.database.db);
+    });
+    return changed;
+  }
+
+  private takeBack(): void {
+    try {
+      this.runEach("ROLLBACK TO many");
+      this.runEach("RELEASE many");
+    } catch {
+      // without memory SQLite has rolled back all savepoints already
+    }
+  }
+
+  private eachRow(statement: Statement, parameters: PackedRows, act: () => void): void {
     const { sqlite, memory } = this.engine;
-    const parameters = packed ? new PackedRows(packed) : NO_PARAMETERS;
     if (parameters.rows && parameters.columns !== statement.parameters) {
       throw new Failure("StorageError", `the statement takes ${statement.parameters} parameters, ${parameters.columns} were given`);
     }
