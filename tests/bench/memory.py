@@ -34,6 +34,7 @@ BOUNDS = {  # milliseconds
 
 async def measure(given):
     """Runs on either host, so it imports for itself. ``phase`` is "fill" or "open"."""
+    import asyncio
     import time
 
     import numpy as np
@@ -205,6 +206,7 @@ async def measure(given):
         for turn in range(20):
             for one in late[100 * turn : 100 * turn + 100]:
                 log.record(one)
+                await asyncio.sleep(0)  # requests come one by one
             start = now()
             await log.flush()
             took.append((now() - start) * 1000)

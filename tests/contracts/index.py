@@ -210,6 +210,14 @@ class IndexContract:
         held = {id: vector for id, vector in held.items() if id in allowed}
         assert_exact(index.search(queries, 8, ef=EF, where=where), held, queries, 8, "cosine")
 
+    def test_a_few_of_many_are_allowed(self):
+        vectors = np.random.default_rng(3).normal(size=(700, 4)).astype(np.float32)
+        index = self.make(4)
+        index.add(np.arange(700), vectors)
+        index.delete([5])
+        assert index.search(vectors[5], 3, ef=EF, where=[5, 690, 10_000, 7]).ids.tolist()[0].count(-1) == 1
+        assert set(index.search(vectors[5], 2, ef=EF, where=[690, 7]).ids[0].tolist()) == {7, 690}
+
     def test_deleted_is_never_found_again(self):
         index, held, queries = self.filled()
         gone = list(held)[::3]
