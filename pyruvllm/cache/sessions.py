@@ -24,8 +24,9 @@ import numpy as np
 from ..config import Clock
 from ..errors import CacheError, ConfigError, MismatchError, NotFoundError, PoolFullError
 from ..kernels.registry import KernelRegistry
+from ..memory.cache_reference import CacheQuantization, KvCacheRef
 from ..memory.policy import PolicyStore
-from ..memory.session import CacheQuantization, KvCacheRef, SessionIndex
+from ..memory.session import SessionIndex
 from ..storage.driver import Driver
 from .importance import Importance
 from .layout import PAGE

@@ -24,6 +24,7 @@ import numpy as np
 from ..embed.cache import clear
 from ..errors import ConfigError, NotFoundError, RuvLLMError
 from ..types import Draft, Metadata
+from .cache_reference import KvCacheRef
 from .columns import Removed, checked_text, checked_vector, cleaned_text, from_blob, shortened, to_json
 from .records import dump
 
@@ -34,7 +35,6 @@ COLLECTION = "sessions"
 UNTITLED = "New conversation"
 TITLE = 60  # characters at most
 ROLES = ("user", "assistant", "system", "tool")
-TIERS = ("hot", "warm", "cold")
 WEIGHT = 0.2  # of a turn in the context embedding, from the fifth on; the ones before are averaged
 
 SELECT = """SELECT r.id, r.text, r.metadata, s.user_id, s.active_adapter, s.kv_cache, s.turn_count, s.started_at, s.last_active,
@@ -47,36 +47,6 @@ OLD = """SELECT r.id FROM sessions AS s JOIN records AS r ON r.number = s.number
 AT_ONCE = 64  # sessions that expire in one slice
 
 log = logging.getLogger("pyruvllm")
-
-
-@dataclass(frozen=True)
-class CacheQuantization:
-    """How exactly cached keys and values are kept: a tail of the newest tokens, a store of the older ones, or both."""
-
-    tail_length: int = 0  # tokens
-    tail_precision: str | None = None
-    store_precision: str | None = None
-    compression_ratio: float | None = None
-
-
-@dataclass(frozen=True)
-class KvCacheRef:
-    """Where the KV cache of a session is."""
-
-    tier: str  # "hot", "warm", "cold"
-    location: str
-    cached_tokens: int
-    quantization: CacheQuantization
-    created_at: int  # UTC milliseconds
-
-    def __post_init__(self) -> None:
-        if self.tier not in TIERS:
-            raise ConfigError(f"tier is {self.tier!r}; one of {', '.join(TIERS)} would be right")
-        if not isinstance(self.location, str) or not isinstance(self.quantization, CacheQuantization):
-            raise ConfigError(f"a cache has a location and a CacheQuantization, not {self.location!r} and {self.quantization!r}")
-        for name in ("cached_tokens", "created_at"):
-            if type(getattr(self, name)) is not int or getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; a whole number of 0 or more would be right")
 
 
 @dataclass(frozen=True, eq=False)
@@ -420,7 +390,7 @@ class SessionIndex:
         id, title, metadata, user_id, adapter, cache, turns, started_at, last_active, _, embedded, pinned, live, vector = row
         context = from_blob(vector, "<f2") if embedded else None
         known = (started_at, last_active, json.loads(metadata), bool(pinned), live is not None)
-        return Session(id, title, user_id, context, _cache(cache), adapter, turns, *known)
+        return Session(id, title, user_id, context, KvCacheRef.read(cache), adapter, turns, *known)
 
 
 def _which(user_id: str | None, adapter: str | None, live: bool | None) -> tuple[str, "list[Any]"]:
@@ -443,10 +413,3 @@ def _moved(context: np.ndarray | None, turn: np.ndarray, before: int) -> np.ndar
     if length < 1e-6:  # the turn says the very opposite: it has the word
         mixed, length = turn, float(np.linalg.norm(turn))
     return (mixed / length).astype(np.float32)
-
-
-def _cache(text: str | None) -> KvCacheRef | None:
-    if text is None:
-        return None
-    values = json.loads(text)
-    return KvCacheRef(**{**values, "quantization": CacheQuantization(**values["quantization"])})

@@ -8,8 +8,9 @@ import pytest
 
 from pyruvllm.config import SessionConfig
 from pyruvllm.errors import ConfigError, NotFoundError, QuotaError
+from pyruvllm.memory.cache_reference import CacheQuantization, KvCacheRef
 from pyruvllm.memory.graph import Edge
-from pyruvllm.memory.session import CacheQuantization, KvCacheRef, SessionIndex
+from pyruvllm.memory.session import SessionIndex
 from tests.contracts.stores import settings_at, tables, vector
 from tests.contracts.writeback import HandClock
 
