@@ -183,10 +183,12 @@ class Guesser:
 
     def _late(self, record: "_Record", behind: int, room: int) -> str | None:
         """Why it is not worth it that it reads so much first; None where it is. A text is as long as others, or as what there is of it."""
+        if behind <= MOST:
+            return None
         there = self._at - self._from
         left = min(room, max(there, (median(self._lengths) if self._lengths else ANSWER) - there))
         takes, saves = behind * record.reading, left * self._cost(1) * (1 - 1 / self._worth(record)[0])
-        if behind <= MOST or takes <= saves:
+        if takes <= saves:
             return None
         return f"it would read {behind} tokens first, in {takes / 1000:.2g} s, and save {saves / 1000:.2g} s"
 
