@@ -187,7 +187,7 @@ class Guesser:
             return None
         there = self._at - self._from
         left = min(room, max(there, (median(self._lengths) if self._lengths else ANSWER) - there))
-        takes, saves = behind * record.reading, left * self._cost(1) * (1 - 1 / self._worth(record)[0])
+        takes, saves = behind * record.reading, left * self._cost(1) * max(0.0, 1 - 1 / self._worth(record)[0])
         if takes <= saves:
             return None
         return f"it would read {behind} tokens first, in {takes / 1000:.2g} s, and save {saves / 1000:.2g} s"

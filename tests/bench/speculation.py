@@ -82,8 +82,10 @@ def summed(usages):
     drafted, accepted, rounds = (sum(getattr(each, name) for each in told) for name in ("drafted", "accepted", "rounds"))
     ms = sum(usage.completion_ms for usage in usages)
     return {
+        "tokens": sum(usage.completion_tokens for usage in usages),
         "tokens/s": sum(usage.completion_tokens - 1 for usage in usages) * 1000 / ms,
         "guesses right, %": 100 * accepted / drafted if drafted else None,
+        "rounds": rounds,
         "guesses a round": drafted / rounds if rounds else None,
         "it rests": next((each.off for each in reversed(told) if each.off), None),
     }
