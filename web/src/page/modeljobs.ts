@@ -52,8 +52,12 @@ export class ModelJobs {
   }
 
   async unloadDraft(): Promise<void> {
-    await this.notebook.call("draft_unload", {});
-    remember(DRAFT_KEY, null);
+    try {
+      await this.notebook.call("draft_unload", {});
+      remember(DRAFT_KEY, null);
+    } catch (error) {
+      toast(`Not unloaded: ${(error as Error).message}`, { tone: "problem" });
+    }
     await this.notebook.refreshModel();
   }
 
@@ -125,7 +129,7 @@ export class ModelJobs {
       const failure = error as CallError;
       if (failure.kind === "Cancelled") {
         this.set(null);
-        toast(kind === "download" ? "Paused. What came is kept, and it goes on from there" : "Stopped: no model was loaded");
+        toast(kind === "download" ? "Paused. What came is kept, and it goes on from there" : "Stopped: nothing was loaded");
       } else if (this.job) {
         this.set({ ...this.job, failed: failure });
       }
