@@ -211,9 +211,10 @@ class Adapters:
         for name, (a, b) in lora.parts.items():
             weights = self.parts.matrices.get(name)
             if weights is None or not name.endswith(tuple(f".{one}" for one in ADAPTED)):
-                raise ConfigError(f"the adapter has a part for {name!r}, which is no matrix of a layer of this model")
+                raise ConfigError(f"the adapter has a part for {name!r}, which is no matrix of a layer of this model: it is of another")
             if (len(b), a.shape[1]) != weights.shape:
-                raise ConfigError(f"the adapter of {name!r} is {len(b)} x {a.shape[1]}; the matrix is {weights.rows} x {weights.cols}")
+                shapes = f"{len(b)} x {a.shape[1]}; that of this model is {weights.rows} x {weights.cols}"
+                raise ConfigError(f"the adapter was made for another model: its {name!r} is for a matrix of {shapes}")
 
 
 class AdapterStore:

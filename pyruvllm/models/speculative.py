@@ -29,6 +29,7 @@ LONGEST = 1024
 FADING = 0.9  # weight of the rounds before the last one, each
 TICK_MS = 0.01  # a browser's clock stands still for longer than a small model reads
 STEEP = 0.2  # cost of one token more in units of the first, until it was measured
+ANSWER = 128  # tokens of a text, until some were said
 
 Choose = Callable[[np.ndarray, list[int]], int | None]  # by logits, after those guessed before; None: nothing to guess
 
@@ -55,6 +56,9 @@ class Drafter(Protocol):
     def begin(self) -> None:
         """A new text."""
 
+    def behind(self, ids: Sequence[int]) -> int:
+        """Tokens that it has to read before it can guess what follows these."""
+
     async def draft(self, ids: Sequence[int], count: int, choose: Choose, pace: Pace) -> list[int]:
         """At most count tokens that may follow ids; none where it has no idea."""
 
@@ -71,6 +75,9 @@ class PromptLookup:
     def begin(self) -> None:
         self._after: dict[tuple[int, ...], int] = {}  # of a run: where the token after it last stood
         self._known = 0  # tokens whose runs are there
+
+    def behind(self, ids: Sequence[int]) -> int:
+        return 0
 
     async def draft(self, ids: Sequence[int], count: int, choose: Choose, pace: Pace) -> list[int]:
         for end in range(self._known, len(ids)):  # runs that end before the last token
@@ -97,12 +104,16 @@ class DraftModel:
     def begin(self) -> None:
         pass
 
+    def behind(self, ids: Sequence[int]) -> int:
+        history = self._speaker.history
+        same = next((at for at, (one, other) in enumerate(zip(history, ids, strict=False)) if one != other), len(history))
+        return len(ids) - min(same, len(ids) - 1)
+
     async def draft(self, ids: Sequence[int], count: int, choose: Choose, pace: Pace) -> list[int]:
         speaker = self._speaker
         if len(ids) + count > speaker.context:
             return []
-        same = next((at for at, (one, other) in enumerate(zip(speaker.history, ids, strict=False)) if one != other), None)
-        known = min(len(speaker.history), len(ids) - 1) if same is None else same
+        known = len(ids) - self.behind(ids)
         guessed: list[int] = []
         try:
             speaker.rewind(known)
@@ -126,9 +137,14 @@ class Guesser:
         self._records = [_Record(drafter) for drafter in drafters]
         self._asked: _Record | None = None  # whose guesses are being checked
         self._times: dict[int, deque[float]] = {}  # ms of reading so many tokens, lately
+        self._lengths: deque[int] = deque(maxlen=7)  # tokens of the last texts
+        self._from = self._at = 0  # tokens there were when this one began, and are
 
     def begin(self) -> None:
         """A new text: counts begin anew, costs and shares do not."""
+        if self._at > self._from:
+            self._lengths.append(self._at - self._from)
+        self._from = self._at = 0
         for record in self._records:
             record.begin()
 
@@ -138,14 +154,19 @@ class Guesser:
     async def guess(self, ids: Sequence[int], room: int, choose: Choose, pace: Pace) -> list[int]:
         """At most room tokens."""
         self._asked = None
+        self._from, self._at = self._from or len(ids), len(ids)
         for record in self._records:
             count = min(self._count(record), room)
             if count < 1:
                 continue
+            behind = record.drafter.behind(ids)
+            if why := self._late(record, behind, room):
+                record.put_off(why)
+                continue
             begun, waited = self._now(), self.waited
             drafts = await record.drafter.draft(ids, count, choose, pace)
             if drafts:
-                record.times.append((self._now() - begun - (self.waited - waited)) / len(drafts))
+                record.took(behind, len(drafts), self._now() - begun - (self.waited - waited))
                 self._asked = record
                 return drafts
         return []
@@ -159,6 +180,17 @@ class Guesser:
         if self._asked is not None and drafted:
             self._asked.judged(drafted, accepted)
             self._asked = None
+
+    def _late(self, record: "_Record", behind: int, room: int) -> str | None:
+        """Why it is not worth it that it reads so much first; None where it is. A text is as long as others, or as what there is of it."""
+        if behind <= MOST:
+            return None
+        there = self._at - self._from
+        left = min(room, max(there, (median(self._lengths) if self._lengths else ANSWER) - there))
+        takes, saves = behind * record.reading, left * self._cost(1) * max(0.0, 1 - 1 / self._worth(record)[0])
+        if takes <= saves:
+            return None
+        return f"it would read {behind} tokens first, in {takes / 1000:.2g} s, and save {saves / 1000:.2g} s"
 
     def _count(self, record: "_Record") -> int:
         """Guesses to ask of it."""
@@ -210,7 +242,9 @@ class _Record:
         self.rest, self._pause = 0, REST
         self.rounds_judged = 0
         self.off: str | None = None
+        self.late: str | None = None  # why it does not read what there is of this text
         self.times: deque[float] = deque(maxlen=7)  # ms a guess
+        self.reading = 0.0  # ms a token that it read before its first guess
         self._right, self._wrong = 0.0, 0.0  # faded counts; a round that was right throughout has none wrong
         self._drafted = self._accepted = self._rounds = 0
 
@@ -225,7 +259,15 @@ class _Record:
 
     def begin(self) -> None:
         self.drafter.begin()
+        if self.late:
+            self.late, self.rest = None, 0
         self._drafted = self._accepted = self._rounds = 0
+
+    def took(self, behind: int, guesses: int, ms: float) -> None:
+        if behind <= MOST:  # as after any round
+            self.times.append(ms / guesses)
+        else:
+            self.reading = max(0.0, ms - guesses * self.cost) / behind
 
     def judged(self, drafted: int, accepted: int) -> None:
         self._drafted, self._accepted, self._rounds = self._drafted + drafted, self._accepted + accepted, self._rounds + 1
@@ -239,13 +281,19 @@ class _Record:
         self.off, self.rest = why, self._pause
         self._pause = min(2 * self._pause, LONGEST)
 
+    def put_off(self, why: str) -> None:
+        self.late, self.rest = why, REST
+
     def try_again(self) -> None:
-        """What was learned before counts little from here on."""
+        """What was learned before counts little from here on, unless it was only late."""
+        if self.late:
+            self.late = None
+            return
         self.off, self.rounds_judged = None, 0
         self._right, self._wrong = self._right / 4, self._wrong / 4
 
     def told(self, lookahead: int) -> Drafts:
-        return Drafts(self.drafter.name, self._drafted, self._accepted, self._rounds, lookahead, self.off)
+        return Drafts(self.drafter.name, self._drafted, self._accepted, self._rounds, lookahead, self.late or self.off)
 
 
 def same_tokens(one: Vocabulary, other: Vocabulary) -> bool:

@@ -26,6 +26,9 @@ class Oracle:
     def begin(self):
         pass
 
+    def behind(self, ids):
+        return 0
+
     async def draft(self, ids, count, choose, pace):
         self.asked.append(count)
         found = self.known[len(ids) : len(ids) + count]
@@ -43,9 +46,9 @@ class Steps(Clock):
         return self.now
 
 
-def guesser(*drafters, dear=0.0):
+def guesser(*drafters, dear=0.0, clock=None):
     """As if each token more cost so much of the first."""
-    made = Guesser(drafters, Steps())
+    made = Guesser(drafters, clock or Steps())
     for tokens in range(1, 10):
         for _ in range(3):
             made.took(tokens, 10.0 + dear * 10.0 * (tokens - 1))
@@ -174,6 +177,43 @@ def test_it_tries_again_after_a_rest_and_rests_longer_each_time():
 
     asyncio.run(rounds())
     assert gaps[0] in range(REST - 2, REST + 3) and gaps[-1] > 4 * gaps[0] and max(gaps) <= LONGEST + 2
+
+
+async def test_a_draft_reads_a_long_text_where_the_answer_is_long_enough_for_that():
+    class Slow(Oracle):
+        """A millisecond for each token that it reads, and one for each guess; a text is read once."""
+
+        read = 0
+
+        def begin(self):
+            self.read = 0
+
+        def behind(self, ids):
+            return len(ids) - self.read
+
+        async def draft(self, ids, count, choose, pace):
+            clock.now += self.behind(ids) + count
+            self.read = len(ids) + count
+            return await super().draft(ids, count, choose, pace)
+
+    async def text(length, prompt=400):
+        """How often it guessed, and what is told of it."""
+        made.begin()
+        ids, before = [0] * prompt, len(drafter.asked)
+        while len(ids) < prompt + length:
+            drafts = await made.guess(ids, 1000, None, None)
+            made.judged(len(drafts), len(drafts))
+            ids += [0] * (1 + len(drafts))
+        return len(drafter.asked) - before, made.told()[0]
+
+    drafter, clock = Slow([0] * 10_000, []), Steps()
+    made = guesser(drafter, clock=clock)
+    assert (await text(60))[0] > 5, "what it takes is not known before it was tried"
+    for length in (100, 20, 20, 20, 20):
+        count, told = await text(length)
+    assert count == 0 and told.lookahead == 0 and "it would read 400 tokens first, in 0.4 s, and save 0.15 s" in told.off
+    assert (await text(400))[0] > 20, "it gave up for a while only, and the text turned out to be long"
+    assert (await text(20, prompt=30))[0] > 1 and not made.told()[0].off
 
 
 async def test_look_up_finds_what_followed_the_last_tokens_before():

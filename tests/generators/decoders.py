@@ -102,6 +102,17 @@ def rounded(file: bytes, kind: str) -> bytes:
     return writer.bytes()
 
 
+def first_layers(file: bytes, count: int) -> bytes:
+    """An LFM2 of only so many layers of another."""
+    head = read_head(file)
+    kv_heads = np.array(head.metadata["lfm2.attention.head_count_kv"], np.int32)[:count]
+    writer = GgufWriter({**head.metadata, "lfm2.block_count": count, "lfm2.attention.head_count_kv": kv_heads})
+    for tensor in head.tensors.values():
+        if not tensor.name.startswith("blk.") or int(tensor.name.split(".")[1]) < count:
+            writer.add_raw(tensor.name, file[tensor.offset : tensor.offset + tensor.size], tensor.kind.name, tensor.shape)
+    return writer.bytes()
+
+
 class Twin:
     def __init__(self, file: bytes) -> None:
         head = read_head(file)

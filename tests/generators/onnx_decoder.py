@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pyruvllm.models.gguf import dequantize, read_head
 from pyruvllm.models.tokenizer.bytebpe import ALPHABET
 from tests.generators.decoders import SMALL, model_file, with_template
+from tests.generators.scripted import SCRIPTED, scripted_model
 
 GRAPHS = {"model": {}, "bare": {"positions": False, "keep": False}, "half": {"half": True}}
 ADDED = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
@@ -128,7 +129,8 @@ def onnx_of(file: bytes, *, positions: bool = True, keep: bool = True, half: boo
         first = g.shaped(g.node("Sub", size, g.given("num_logits_to_keep", TensorProto.INT64, [])), 1)
         x = g.node("Slice", x, first, g.constant([1 << 40], np.int64), g.constant([1], np.int64))
     vocabulary = len(g.w["token_embd.weight"])
-    logits = g.node("MatMul", g.norm(x, "token_embd_norm"), g.constant(g.w["token_embd.weight"].T))
+    head = g.w.get("output.weight", g.w["token_embd.weight"])
+    logits = g.node("MatMul", g.norm(x, "token_embd_norm"), g.constant(head.T))
     g.gives("logits", logits, TensorProto.FLOAT, [1, "kept", vocabulary])
     graph = helper.make_graph(g.nodes, "lfm2", g.inputs, g.outputs, g.constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -153,17 +155,33 @@ def repository(tokens: int = 257, context: int = 1024) -> dict[str, bytes]:
     return {name: json.dumps(value).encode() for name, value in files.items()}
 
 
+def hub_files(metadata: dict) -> dict[str, bytes]:
+    """The same of a GGUF file with the bytes as its vocabulary, and tokens that no text is cut into."""
+    tokens, kinds = (metadata[f"tokenizer.ggml.{name}"] for name in ("tokens", "token_type"))
+    files = {name: json.loads(content) for name, content in repository(context=metadata["lfm2.context_length"]).items()}
+    files["tokenizer.json"]["model"]["vocab"] = {token: id for id, token in enumerate(tokens) if kinds[id] == 1}
+    files["tokenizer.json"]["added_tokens"] = [{"id": id, "content": tokens[id], **ADDED} for id in range(len(tokens)) if kinds[id] == 3]
+    files["config.json"] |= {f"{role}_token_id": metadata[f"tokenizer.ggml.{role}_token_id"] for role in ("bos", "eos")}
+    files["tokenizer_config.json"] = {"chat_template": metadata.get("tokenizer.chat_template")}
+    return {name: json.dumps(value).encode() for name, value in files.items()}
+
+
 def write(folder: Path) -> None:
-    """The repository with graphs of one model, as the exports have it, with the fewest inputs, and with float16; and beside them those of
-    one that guesses for it, and of one with the control tokens of a chat (tests/contracts/speaker.py).
+    """Repositories. "tiny" has graphs of one model, as the exports have it, with the fewest inputs, and with float16, and beside them those
+    of one that guesses for it, and of one with the control tokens of a chat (tests/contracts/speaker.py); the others are scripted models.
     """
-    (folder / "onnx").mkdir(parents=True, exist_ok=True)
-    for name, content in repository().items():
+    graphs = {name: onnx_of(model_file(vocabulary=257, seed=2), **options) for name, options in GRAPHS.items()}
+    graphs |= {"small": onnx_of(model_file(**SMALL)), "template": onnx_of(with_template())}
+    _put(folder / "tiny", repository(), graphs)
+    for name, options in SCRIPTED.items():
+        file = scripted_model(**options, name=name, architecture="lfm2")
+        _put(folder / name, hub_files(read_head(file).metadata), {"model": onnx_of(file)})
+
+
+def _put(folder: Path, files: dict[str, bytes], graphs: dict[str, bytes]) -> None:
+    for name, content in {**files, **{f"onnx/{name}.onnx": graph for name, graph in graphs.items()}}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    for name, options in GRAPHS.items():
-        (folder / "onnx" / f"{name}.onnx").write_bytes(onnx_of(model_file(vocabulary=257, seed=2), **options))
-    for name, file in (("small", model_file(**SMALL)), ("template", with_template())):
-        (folder / "onnx" / f"{name}.onnx").write_bytes(onnx_of(file))
 
 
 if __name__ == "__main__":

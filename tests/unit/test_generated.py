@@ -1,5 +1,5 @@
-from tests.contracts.generated import GeneratedContract
+from tests.contracts.generated import GeneratedFromFilesContract
 
 
-class TestNative(GeneratedContract):
+class TestNative(GeneratedFromFilesContract):
     pass

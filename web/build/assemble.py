@@ -94,13 +94,13 @@ def lane() -> None:
 
     def make() -> list[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = BUILD / "lane" / "generated" / "tiny"  # by packages that Pyodide has not
+        made = BUILD / "lane" / "generated"  # by packages that Pyodide has not
         subprocess.run([environment.PYTHON, "-m", "tests.generators.onnx_decoder", made], cwd=ROOT, check=True)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in files(LANE_SOURCES):
                 archive.write(path, path.relative_to(ROOT))
-            for path in files([made.parent]):
-                archive.write(path, path.relative_to(made.parents[1]))
+            for path in files([made]):
+                archive.write(path, path.relative_to(made.parent))
         return [target]
 
     once("lane", LANE_SOURCES, make)

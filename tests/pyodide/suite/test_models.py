@@ -3,7 +3,7 @@ import pytest
 
 from pyruvllm import host
 from tests.contracts.files import FilesContract
-from tests.contracts.generated import GeneratedContract
+from tests.contracts.generated import GeneratedFromFilesContract
 
 
 async def emptied(kind):
@@ -33,7 +33,7 @@ class TestPrivateFileSystem(FilesContract):
         return files
 
 
-class TestGenerated(GeneratedContract):
+class TestGenerated(GeneratedFromFilesContract):
     @pytest.fixture
     def as_file(self):
         return lambda data: js.Blob.new(host.current().to_js([data]))

@@ -8,6 +8,7 @@ from pyruvllm.errors import ModelError
 from pyruvllm.host.browser import BrowserHost
 from tests.contracts.chat import *  # noqa: F403
 from tests.contracts.dialogue import *  # noqa: F403
+from tests.contracts.generated import GeneratedContract
 from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.speaker import OnnxSpeakers
@@ -40,3 +41,13 @@ async def speakers():
 
 class TestOnnxruntimeWeb(OnnxLanguageModelContract):
     pass
+
+
+class TestGenerated(GeneratedContract):
+    @pytest.fixture
+    def load(self):
+        def load(llm, name):
+            llm.models._host = FolderHost()
+            return llm.models.load_onnx(name)
+
+        return load

@@ -12,6 +12,7 @@ from pyruvllm.models.onnx_lm import OnnxRunner, open_onnx
 from pyruvllm.models.tokenizer import load
 from tests.contracts.chat import *  # noqa: F403
 from tests.contracts.dialogue import *  # noqa: F403
+from tests.contracts.generated import GeneratedContract
 from tests.contracts.generation import *  # noqa: F403
 from tests.contracts.onnx_lm import OnnxLanguageModelContract
 from tests.contracts.onnx_lm import test_files_of_a_repository_that_describe_no_tokenizer_are_refused as test_files_are_refused  # noqa: F401
@@ -24,7 +25,7 @@ from tests.generators.onnx_decoder import repository, write
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("assets")
-    write(folder / "tiny")
+    write(folder)
     return folder
 
 
@@ -44,6 +45,12 @@ def speakers(folder):
 
 class TestNative(OnnxLanguageModelContract):
     pass
+
+
+class TestGenerated(GeneratedContract):
+    @pytest.fixture
+    def load(self, host):
+        return lambda llm, name: llm.models.load_onnx(name)
 
 
 def test_a_tokenizer_of_the_hub_is_that_of_the_gguf_file():

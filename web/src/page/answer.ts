@@ -147,6 +147,7 @@ export class AnswerView {
         element("span", { class: "visually-hidden" }, ", how this answer was made"), icon("chevron")),
       element("div", { class: "made-body" },
         element("p", {}, told),
+        generated?.guessing && element("p", {}, `Guessed ahead: ${generated.guessing}.`),
         notes.length > 0 && element("ul", { class: "made-notes" }, ...notes.map((note) => element("li", {}, note))),
         element("div", { class: "made-columns" },
           latencyFigures(answer.latency),

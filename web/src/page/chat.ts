@@ -1,5 +1,6 @@
 // One conversation: its turns, the question box, and asking.
 import { AnswerView } from "./answer";
+import { AdapterChoice } from "./beside";
 import { byId, element } from "./element";
 import { sentence } from "./format";
 import { icon } from "./icons";
@@ -31,6 +32,7 @@ export class Chat {
   private running: AbortController | null = null;
   private writing = false; // a language model is at it
   private made = 0;
+  private readonly adapter: AdapterChoice;
 
   constructor(private readonly notebook: Notebook, private readonly panel: SourcesPanel, private readonly welcome: HTMLElement, private readonly events: ChatEvents) {
     byId("composer").addEventListener("submit", (event) => {
@@ -49,6 +51,9 @@ export class Chat {
     this.box.addEventListener("input", () => this.keepDraft());
     this.setText(sessionStorage.getItem(DRAFT_KEY) ?? "");
     notebook.on("access", () => this.keepDraft());
+    this.adapter = new AdapterChoice(notebook, () => this.session);
+    byId("composer-note").after(this.adapter.root);
+    this.adapter.show(null);
   }
 
   focus(): void {
@@ -59,15 +64,17 @@ export class Chat {
   begin(): void {
     this.leave();
     this.session = null;
+    this.adapter.show(null);
     this.turns.replaceChildren(this.welcome);
     this.scroll.scrollTop = 0;
   }
 
   /** A conversation from the memory, its last answer selected. */
   async open(session: string): Promise<void> {
-    const { turns } = await this.notebook.call("session", { id: session });
+    const { turns, adapter } = await this.notebook.call("session", { id: session });
     this.leave();
     this.session = session;
+    this.adapter.show(adapter ?? null); // Python’s None arrives as undefined
     this.turns.replaceChildren();
     let question = "";
     let last: AnswerView | null = null;
@@ -88,6 +95,7 @@ export class Chat {
   async ask(text: string): Promise<void> {
     if (this.running) return;
     const running = (this.running = new AbortController());
+    const adapted = !this.session && this.adapter.chosen !== null;
     if (!this.session) {
       this.session = crypto.randomUUID();
       this.welcome.remove();
@@ -99,6 +107,7 @@ export class Chat {
     this.follow();
     try {
       await this.notebook.whenReady();
+      if (adapted) await this.adapter.apply(session);
       const answer = await this.notebook.call("ask", { text, session, settings: settings() }, {
         signal: running.signal,
         retry: () => void this.ask(text),

@@ -6,6 +6,7 @@ import { toast } from "./toasts";
 
 export const BUILT_IN = "built-in";
 const LAST_KEY = "pyruvllm.model";
+const DRAFT_KEY = "pyruvllm.draft-model";
 
 export interface Job {
   kind: "load" | "download";
@@ -33,8 +34,37 @@ export class ModelJobs {
   async load(source: Source, name: string): Promise<void> {
     await this.run("load", `Loading ${name}`, () => void this.load(source, name), async (options) => {
       const { loaded } = await this.notebook.call("model_load", source, options);
-      remember("id" in source || source.keep ? loaded.id : null);
+      remember(LAST_KEY, "id" in source || source.keep ? loaded.id : null);
+      remember(DRAFT_KEY, null);
       toast(`${loaded.name} is loaded and answers from now on`);
+    });
+    await this.notebook.refreshModel();
+  }
+
+  /** A smaller model beside the one that answers. */
+  async loadDraft(source: Source, name: string): Promise<void> {
+    await this.run("load", `Loading the draft ${name}`, () => void this.loadDraft(source, name), async (options) => {
+      const { draft } = await this.notebook.call("draft_load", source, options);
+      remember(DRAFT_KEY, "id" in source || source.keep ? draft.id : null);
+      toast(`${draft.name} guesses ahead from now on`);
+    });
+    await this.notebook.refreshModel();
+  }
+
+  async unloadDraft(): Promise<void> {
+    try {
+      await this.notebook.call("draft_unload", {});
+      remember(DRAFT_KEY, null);
+    } catch (error) {
+      toast(`Not unloaded: ${(error as Error).message}`, { tone: "problem" });
+    }
+    await this.notebook.refreshModel();
+  }
+
+  async addAdapter(file: File): Promise<void> {
+    await this.run("load", `Adding the adapter ${file.name}`, () => void this.addAdapter(file), async (options) => {
+      const { adapter } = await this.notebook.call("adapter_add", { file }, options);
+      toast(`“${adapter.name}” can be chosen below the question`);
     });
     await this.notebook.refreshModel();
   }
@@ -50,18 +80,21 @@ export class ModelJobs {
 
   async unload(): Promise<void> {
     await this.notebook.call("model_unload", {});
-    remember(null);
+    remember(LAST_KEY, null);
+    remember(DRAFT_KEY, null);
     await this.notebook.refreshModel();
   }
 
   /** The model that was in use when the page was last open, where it still lies here. */
   async restore(): Promise<void> {
-    const last = remembered();
+    const [last, draft] = [remembered(LAST_KEY), remembered(DRAFT_KEY)];
     if (!last || this.job) return;
     const { kept, built_in } = await this.notebook.call("models", {});
     const found = kept.find((model) => model.id === last && model.complete);
     if (found) await this.load({ id: found.id }, found.name);
     else if (last === BUILT_IN && built_in) await this.load({ id: BUILT_IN }, built_in.title);
+    const beside = kept.find((model) => model.id === draft && model.complete);
+    if (beside && this.notebook.model) await this.loadDraft({ id: beside.id }, beside.name);
   }
 
   /** A download is paused by it: what came stays. */
@@ -96,7 +129,7 @@ export class ModelJobs {
       const failure = error as CallError;
       if (failure.kind === "Cancelled") {
         this.set(null);
-        toast(kind === "download" ? "Paused. What came is kept, and it goes on from there" : "Stopped: no model was loaded");
+        toast(kind === "download" ? "Paused. What came is kept, and it goes on from there" : "Stopped: nothing was loaded");
       } else if (this.job) {
         this.set({ ...this.job, failed: failure });
       }
@@ -109,18 +142,18 @@ export class ModelJobs {
   }
 }
 
-function remembered(): string | null {
+function remembered(key: string): string | null {
   try {
-    return localStorage.getItem(LAST_KEY);
+    return localStorage.getItem(key);
   } catch {
     return null;
   }
 }
 
-function remember(id: string | null): void {
+function remember(key: string, id: string | null): void {
   try {
-    if (id === null) localStorage.removeItem(LAST_KEY);
-    else localStorage.setItem(LAST_KEY, id);
+    if (id === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, id);
   } catch {
     // the next visit begins without a model
   }

@@ -1,10 +1,12 @@
 // The language model: which one answers, which lie on this device, and which can be had. What loads and downloads: modeljobs.ts.
+import { AdaptersSection, guessingCard } from "./beside";
 import { confirm } from "./dialogs";
 import { chooseFiles } from "./drops";
-import { byId, element, fill, type Child } from "./element";
+import { byId, element, fill } from "./element";
 import { bytes, count, milliseconds, percent, sentence } from "./format";
 import { icon } from "./icons";
 import { BUILT_IN, type ModelJobs } from "./modeljobs";
+import { action, card, figures, row, tag } from "./modelparts";
 import type { Notebook } from "./notebook";
 import type { CatalogEntry, KeptModel, LoadedModel, Models } from "./protocol";
 import { settingsForm } from "./settings";
@@ -27,13 +29,15 @@ export class ModelsView {
   private readonly kept = element("section", { class: "model-section", "aria-labelledby": "kept-models-title" });
   private readonly catalog = element("section", { class: "model-section", "aria-labelledby": "catalog-title" });
   private readonly own = element("section", { class: "model-section", "aria-labelledby": "own-model-title" });
+  private readonly adapters: AdaptersSection;
   private models: Models | null = null;
 
   constructor(private readonly notebook: Notebook, private readonly jobs: ModelJobs) {
+    this.adapters = new AdaptersSection(notebook, jobs);
     fill(this.root, element("div", { class: "page-column" },
       element("header", { class: "page-head" }, element("h2", { class: "page-title" }, "Language model"),
         element("p", { class: "page-lede" }, "Without a model, answers are sentences quoted from your notes. With one, they are written for you from what was found, and name their sources. The model runs here, in this tab; only its file is ever downloaded.")),
-      this.use, this.job, settingsForm(), this.kept, this.catalog, this.own));
+      this.use, this.job, settingsForm(), this.adapters.root, this.kept, this.catalog, this.own));
     this.drawOwn();
     notebook.on("model", () => {
       if (!this.root.hidden) void this.load();
@@ -47,8 +51,9 @@ export class ModelsView {
     try {
       await this.notebook.whenReady();
       this.models = await this.notebook.call("models", {});
-      this.notebook.model = this.models.loaded;
+      this.notebook.know(this.models);
       this.drawUse(this.models);
+      this.adapters.draw(this.models.adapters, this.models.loaded);
       this.drawKept(this.models);
       this.drawCatalog(this.models);
     } catch (error) {
@@ -60,8 +65,11 @@ export class ModelsView {
   /** A file that was dropped or chosen. */
   open(file: File): void {
     location.hash = "#/models";
-    const copy = this.own.querySelector<HTMLInputElement>("#keep-copy")?.checked ?? false;
-    void this.jobs.load({ file, keep: copy }, file.name);
+    void this.jobs.load({ file, keep: this.keeps() }, file.name);
+  }
+
+  private keeps(): boolean {
+    return this.own.querySelector<HTMLInputElement>("#keep-copy")?.checked ?? false;
   }
 
   private drawUse({ loaded, kernels }: Models): void {
@@ -75,7 +83,8 @@ export class ModelsView {
         element("p", { class: "quiet" }, "It answers from what is found in your notes, on this device."),
         element("button", { type: "button", class: "button plain", onclick: () => void this.unload(loaded) }, "Unload")),
       card("Measured here", figures(measured(loaded)), element("p", { class: "quiet" }, loaded.last ? "The speeds are those of the last answer." : "Speeds appear here after its first answer."),
-        element("a", { href: "#/memory" }, "What holds how much")));
+        element("a", { href: "#/memory" }, "What holds how much")),
+      guessingCard(loaded, this.jobs, () => this.keeps()));
   }
 
   private drawJob(): void {
@@ -107,9 +116,11 @@ export class ModelsView {
 
   private keptRow(model: KeptModel, loaded: LoadedModel | null): HTMLElement {
     const inUse = loaded?.id === model.id;
+    const drafts = loaded?.draft?.id === model.id;
     const state = model.complete ? `${bytes(model.size)}. ${TRUST[model.trust]}` : `${bytes(model.done)}${model.size ? ` of ${bytes(model.size)} (${percent(model.done / model.size)})` : ""} are here.`;
-    return row(model.name, [inUse && tag("In use"), !model.complete && tag("Not all here")],
+    return row(model.name, [inUse && tag("In use"), drafts && tag("Draft"), !model.complete && tag("Not all here")],
       element("p", { class: "quiet", title: model.sha256 ?? null }, state, model.sha256 && element("span", { class: "mono hash" }, ` sha256 ${model.sha256.slice(0, 12)}…`)),
+      model.complete && loaded && !inUse && !drafts && action("Use as draft", `Use ${model.name} as draft`, () => void this.jobs.loadDraft({ id: model.id }, model.name)),
       model.complete
         ? !inUse && action("Load", `Load ${model.name}`, () => void this.jobs.load({ id: model.id }, model.name))
         : action("Resume", `Resume downloading ${model.name}`, () => void this.jobs.download(model.entry ?? model.url ?? model.id, model.name)),
@@ -181,26 +192,7 @@ function measured(loaded: LoadedModel): [string, string][] {
     ["Memory", bytes(loaded.nbytes)], ["Context", `${count(loaded.context)} tokens`], ["Loaded in", milliseconds(loaded.load_ms)],
     ["Written per second", last?.tokens_per_second ? `${last.tokens_per_second.toFixed(1)} tokens` : "not yet known"],
     ["First word after", last ? milliseconds(last.first_token_ms) : "not yet known"],
-    ["Guessed ahead", last ? last.guessing || "nothing to guess from" : "not yet known"],
   ];
 }
 
-function row(title: string, tags: Child[], text: HTMLElement, ...actions: Child[]): HTMLElement {
-  return element("li", { class: "model-row" }, element("div", { class: "model-about" }, element("p", { class: "action-title" }, title, " ", ...tags), text), element("div", { class: "model-actions" }, ...actions));
-}
-
-function action(label: string, name: string, run: () => void, disabled = false): HTMLElement {
-  return element("button", { type: "button", class: "button plain", "aria-label": name, disabled, onclick: run }, label);
-}
-
-const tag = (text: string): HTMLElement => element("span", { class: "tag" }, text);
-
-function card(title: string, ...children: Child[]): HTMLElement {
-  return element("section", { class: "card" }, element("h3", { class: "small-title" }, title), ...children);
-}
-
 const warning = (text: string): HTMLElement => element("p", { class: "failure-message" }, icon("warn"), element("span", {}, text));
-
-function figures(rows: [string, string][]): HTMLElement {
-  return element("dl", { class: "figures" }, ...rows.map(([label, value]) => element("div", { class: "figure-row" }, element("dt", {}, label), element("dd", {}, value))));
-}

@@ -1,5 +1,5 @@
 // What the page knows of the memory in the worker: whether it runs, whether it may write, what it holds.
-import type { DocumentInfo, LoadedModel, Method, Methods, Protection, ProtocolEvent, Role, Secret, SessionInfo, Started } from "./protocol";
+import type { DocumentInfo, KeptAdapter, LoadedModel, Method, Methods, Models, Protection, ProtocolEvent, Role, Secret, SessionInfo, Started } from "./protocol";
 import { CallError, Engine, type CallOptions } from "./rpc";
 import { missingFeatures } from "./support";
 
@@ -23,7 +23,7 @@ export type Phase =
  */
 export type Change = "phase" | "access" | "library" | "sessions" | "quota" | "model" | "activity";
 
-const ACTIVE: Method[] = ["ask", "remember", "remember_samples", "forget", "model_load", "model_unload", "make_room", "import"];
+const ACTIVE: Method[] = ["ask", "remember", "remember_samples", "forget", "model_load", "model_unload", "draft_load", "draft_unload", "adapter_add", "make_room", "import"];
 const DATABASE = "notebook";
 const QUESTIONS_KEY = "pyruvllm.questions";
 const LOCKED_KEY = "pyruvllm.locked"; // in this tab somebody locked it: this device's key does not open it unasked
@@ -35,6 +35,8 @@ export class Notebook {
   sessions: SessionInfo[] = [];
   /** The language model that answers; null while answers are quoted. */
   model: LoadedModel | null = null;
+  /** Those kept in the notebook. */
+  adapters: KeptAdapter[] = [];
   /** Why nothing can be written now; null when writing works. */
   readOnly: string | null = null;
   /** Which tab saves, where there are several. Whatever is done here is saved either way. */
@@ -187,8 +189,13 @@ export class Notebook {
   }
 
   async refreshModel(): Promise<void> {
-    this.model = (await this.call("models", {})).loaded;
+    this.know(await this.call("models", {}));
     this.emit("model");
+  }
+
+  know({ loaded, adapters }: Models): void {
+    this.model = loaded;
+    this.adapters = adapters;
   }
 
   /** Questions that go with the sample notes. They belong to the samples, hold nothing of the user's, and are kept beside the theme. */

@@ -272,7 +272,7 @@ export interface Kernels {
 /** "writer": this tab saves for all; "follower": another tab saves what is done here; "reader": nothing can be saved here. */
 export type Role = "writer" | "follower" | "reader";
 
-/** The language model that answers. `last`: how it wrote its last answer. */
+/** The language model that answers. `last`: how it wrote its last answer. `draft`: the smaller one that guesses for it. */
 export interface LoadedModel {
   id: string;
   name: string;
@@ -281,6 +281,7 @@ export interface LoadedModel {
   context: number;
   load_ms: number;
   last: Generated | null;
+  draft: LoadedModel | null;
 }
 
 /** A model file on this device. `done` of `size` bytes are here; `trust` says how its sha256 was known. */
@@ -295,6 +296,16 @@ export interface KeptModel {
   entry: string | null;
   added_at: number;
   complete: boolean;
+}
+
+/** A change of a model, kept in this notebook. `fits`: it was made for the model that is loaded. */
+export interface KeptAdapter {
+  name: string;
+  version: number;
+  saved_at: number;
+  nbytes: number;
+  fits: boolean;
+  ready: boolean;
 }
 
 export interface CatalogEntry {
@@ -318,6 +329,7 @@ export interface Models {
   store: { kind: "opfs" | "indexeddb" | "folder" | null; problem: string | null };
   kept: KeptModel[];
   catalog: CatalogEntry[];
+  adapters: KeptAdapter[];
 }
 
 export type Kind = "kv" | "adapter" | "router" | "index" | "embedding";
@@ -467,13 +479,18 @@ export interface Methods extends WitnessMethods {
   stop: { params: { session: string }; result: Nothing };
   models: { params: Nothing; result: Models };
   model_load: { params: { id?: string; file?: File; keep?: boolean; context?: number }; result: { loaded: LoadedModel } };
+  draft_load: { params: { id?: string; file?: File; keep?: boolean }; result: { draft: LoadedModel } };
+  draft_unload: { params: Nothing; result: Nothing };
+  adapter_add: { params: { file: File }; result: { adapter: KeptAdapter } };
+  adapter_remove: { params: { name: string }; result: Nothing };
+  session_adapter: { params: { session: string; adapter: string | null }; result: Nothing };
   model_unload: { params: Nothing; result: { heap_bytes: number } };
   model_download: { params: { id: string; restart?: boolean }; result: { kept: KeptModel } };
   model_delete: { params: { id: string }; result: Nothing };
   flush: { params: Nothing; result: Nothing };
   feedback: { params: { id: string; quality: number }; result: Nothing };
   sessions: { params: Nothing; result: { sessions: SessionInfo[] } };
-  session: { params: { id: string }; result: { turns: Turn[] } };
+  session: { params: { id: string }; result: { turns: Turn[]; adapter: string | null } };
   stats: { params: Nothing; result: Stats };
   storage: { params: Nothing; result: { report: StorageReport } };
   make_room: { params: Nothing; result: { room: { embeddings: number; packs: number; before: number; after: number } } };

@@ -26,6 +26,7 @@ async def models(emit):
         "store": {"kind": kind, "problem": problem},
         "kept": [{**asdict(model), "complete": model.complete and model.done == model.size} for model in kept],
         "catalog": [entered(shelf, entry) for entry in CATALOG],
+        "adapters": [asdict(adapter) for adapter in shelf.adapters.list()],
     }
 
 
@@ -43,10 +44,49 @@ def told(loaded):
 @method  # noqa: F821
 async def model_load(emit, id=None, file=None, keep=False, context=CONTEXT):
     """By id, address, or of a file that was dropped; keep: with a copy of the file on this device."""
-    shelf, report = llm.models, throttled(emit)  # noqa: F821
+    source, report = await sourced(emit, id, file, keep)
+    return {"loaded": told(await llm.models.load(source, context=context, progress=report))}  # noqa: F821
+
+
+@method  # noqa: F821
+async def draft_load(emit, id=None, file=None, keep=False):
+    """What guesses for the model that is loaded."""
+    source, report = await sourced(emit, id, file, keep)
+    return {"draft": told(await llm.models.load_draft(source, progress=report))}  # noqa: F821
+
+
+async def sourced(emit, id, file, keep):
+    """What a model is loaded from, and who is told how far that is."""
+    report = throttled(emit)
     if file is not None and keep:
-        id, file = (await shelf.keep(file, str(file.name), report)).id, None
-    return {"loaded": told(await shelf.load(file if file is not None else id, context=context, progress=report))}
+        return (await llm.models.keep(file, str(file.name), report)).id, report  # noqa: F821
+    return (file if file is not None else id), report
+
+
+@method  # noqa: F821
+async def draft_unload(emit):
+    await llm.models.unload_draft()  # noqa: F821
+    return {}
+
+
+@method  # noqa: F821
+async def adapter_add(emit, file):
+    return {"adapter": asdict(await llm.models.adapters.add(file))}  # noqa: F821
+
+
+@method  # noqa: F821
+async def adapter_remove(emit, name):
+    await llm.models.adapters.remove(name)  # noqa: F821
+    return {}
+
+
+@method  # noqa: F821
+async def session_adapter(emit, session, adapter=None):
+    """What a conversation, begun or not, is answered with from here on."""
+    llm.sessions.open(session)  # noqa: F821
+    llm.sessions.switch_adapter(session, adapter)  # noqa: F821
+    await llm.flush()  # noqa: F821
+    return {}
 
 
 @method  # noqa: F821

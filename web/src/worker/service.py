@@ -15,7 +15,8 @@ from pyruvllm.storage import delete_database, protection_of
 llm = None
 database = ""
 methods = {}
-OF_THE_WRITER = ("witness_hold", "witness_keep", "witness_archive", "witness_clear")  # where another tab is it, this one becomes it
+WITNESS = ("witness_hold", "witness_keep", "witness_archive", "witness_clear")
+OF_THE_WRITER = (*WITNESS, "adapter_add", "adapter_remove", "session_adapter")  # where another tab is it, this one becomes it
 
 
 def method(function):
@@ -224,7 +225,8 @@ async def session(emit, id):
         "turns": [
             {"role": turn.role, "text": turn.text, "created_at": turn.created_at, "answer": rated(answer) if answer else None}
             for turn, answer in llm.history(id)
-        ]
+        ],
+        "adapter": llm.sessions.get(id).active_adapter,
     }
 
 
