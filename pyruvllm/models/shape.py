@@ -48,6 +48,8 @@ class Shape:
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> "Shape":
         """Raises GgufError for another architecture, and for what is missing or cannot be."""
+        if metadata.get("general.type") == "adapter":
+            raise GgufError("general.type is 'adapter': this file changes a model that is loaded; add it there, it cannot answer by itself")
         architecture = metadata.get("general.architecture")
         if architecture not in ARCHITECTURES:
             raise GgufError(f"general.architecture is {architecture!r}; {', '.join(ARCHITECTURES)} are run")

@@ -244,6 +244,7 @@ class DecoderContract:
         ("wrong", "says"),
         [
             ({"change": {"general.architecture": "mamba"}}, "'mamba'"),
+            ({"change": {"general.type": "adapter"}}, "cannot answer by itself"),
             ({"change": {"lfm2.block_count": 0}}, "block_count is 0"),
             ({"change": {"lfm2.block_count": 5}}, "each of 5 layers"),
             ({"change": {"lfm2.attention.head_count_kv": np.array([0, 3, 0, 2], np.int32)}}, "is 3 for 4 heads"),

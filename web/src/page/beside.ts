@@ -62,22 +62,25 @@ export class AdaptersSection {
 
 /** Below the question: the adapter that this conversation is answered with. Only there where the model has one, or the conversation. */
 export class AdapterChoice {
-  /** That of the conversation; null: the model as it is. */
-  chosen: string | null = null;
+  private chosen: string | null = null; // null: the model as it is
+  private kept: string | null = null; // that of the conversation as the notebook knows it
   readonly root = element("label", { class: "adapter-choice" });
 
   constructor(private readonly notebook: Notebook, private readonly session: () => string | null) {
     notebook.on("model", () => this.draw());
   }
 
-  show(chosen: string | null): void {
-    this.chosen = chosen;
+  /** That of another conversation, or of a new one. */
+  show(kept: string | null): void {
+    this.chosen = this.kept = kept;
     this.draw();
   }
 
-  /** Has a conversation answered with what is chosen. */
-  async apply(session: string): Promise<void> {
+  /** Has a conversation answered with what is chosen, if that is not so yet. */
+  async settle(session: string): Promise<void> {
+    if (this.chosen === this.kept) return;
     await this.notebook.call("session_adapter", { session, adapter: this.chosen });
+    this.kept = this.chosen;
   }
 
   private draw(): void {
@@ -91,15 +94,15 @@ export class AdapterChoice {
   }
 
   private async choose(name: string | null): Promise<void> {
-    const before = this.chosen;
-    this.show(name);
+    this.chosen = name;
+    this.draw();
     const session = this.session();
     if (!session) return;
     try {
-      await this.apply(session);
+      await this.settle(session);
     } catch (error) {
       toast(`The adapter was not changed: ${(error as Error).message}`, { tone: "problem" });
-      this.show(before);
+      this.show(this.kept);
     }
   }
 }

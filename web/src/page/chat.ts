@@ -95,7 +95,6 @@ export class Chat {
   async ask(text: string): Promise<void> {
     if (this.running) return;
     const running = (this.running = new AbortController());
-    const adapted = !this.session && this.adapter.chosen !== null;
     if (!this.session) {
       this.session = crypto.randomUUID();
       this.welcome.remove();
@@ -107,7 +106,7 @@ export class Chat {
     this.follow();
     try {
       await this.notebook.whenReady();
-      if (adapted) await this.adapter.apply(session);
+      await this.adapter.settle(session);
       const answer = await this.notebook.call("ask", { text, session, settings: settings() }, {
         signal: running.signal,
         retry: () => void this.ask(text),
