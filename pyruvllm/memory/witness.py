@@ -3,9 +3,9 @@
 An entry is a record of the collection "witness" whose text is the query, so that one search covers the log too. Its metadata holds
 what a filter may ask for: ``session, model, quality, timestamp, latency.total_ms`` (and the other steps), ``routing.confidence`` (and
 the rest of the decision), ``context_ids, error.kind, error.message``, and where a language model answered ``generated.model`` (and its
-tokens and times). ``record`` only queues; the entries of a batch are written in one transaction, each with its vector, its side row,
-the edge ``session contains entry`` and its link in the chain. What is queued can be read like what is written. What can be asked of the
-log, and what becomes of its entries, is in ``audit``.
+tokens and times). ``record`` only queues; what waits is made ready for the tables when the event loop is free. The entries of a batch are
+written in one transaction, each with its vector, its side row, the edge ``session contains entry`` and its link in the chain. What is
+queued can be read like what is written. What can be asked of the log, and what becomes of its entries, is in ``audit``.
 """
 
 import json

@@ -65,8 +65,7 @@ class Preparation:
 
     def of(self, entries: Sequence[WitnessEntry], users: Users) -> list[Prepared]:
         """All of these, in their order. ConfigError, SpaceError for one that cannot be stored."""
-        for entry in entries:
-            self._raw.pop(entry.request_id, None)
+        self._take(entries)
         found = [self._ready.get(entry.request_id) for entry in entries]
         fit = [each is not None and each.fits(entry, users) for each, entry in zip(found, entries, strict=True)]
         made = self._made([entry for entry, there in zip(entries, fit, strict=True) if not there], users)
@@ -81,13 +80,18 @@ class Preparation:
 
     def _some(self) -> None:
         self._loop, entries = None, list(islice(self._raw.values(), SLICE))
+        self._take(entries)
         try:
             for each in self.of(entries, self.users(entries) if entries else {}):
                 self._ready[each.entry.request_id] = each
         except RuvLLMError:
-            pass  # it is met again by the write, which tells
+            pass  # the write meets it again, and tells
         if self._raw:
             self._wake()
+
+    def _take(self, entries: Iterable[WitnessEntry]) -> None:
+        for entry in entries:
+            self._raw.pop(entry.request_id, None)
 
     def _made(self, entries: Sequence[WitnessEntry], users: Users) -> Iterator[Prepared]:
         drafts = [Draft(e.query, e.request_id, metadata_of(e, users.get(e.session_id)), e.query_embedding) for e in entries]
