@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -152,12 +153,16 @@ class KernelRegistry:
 
     def recorded(self, operation: str, /, **values: Any) -> Kernel:
         """The fastest compiled kernel, to be recorded: replayed it costs no crossing, which is all that a twin in numpy may win by.
-        The twin where nothing compiled is right. Measured as ``bind`` does, where there is a choice.
+        The twin where nothing compiled is right. Measured as ``bind`` does, once, where there is a choice of the variant that needs most of
+        the engine: that one is no slower than the next, which is compiled and tested only where it is wrong.
         """
         place = self.place(operation, values)
         place.operation.check(values)
-        compiled = [name for name in place.selector.tallies if name != REFERENCE and self._objection(operation, name) is None]
-        if len(compiled) > 1 and not all(place.selector.tallies[name].recent for name in compiled):
+        compiled: list[str] = []
+        for _, names in groupby(self.library.names(operation)[:-1], lambda name: name.split(".")[1]):
+            compiled = compiled or [name for name in names if self._objection(operation, name) is None]
+        if len(compiled) > 1 and not place.compared and not all(place.selector.tallies[name].recent for name in compiled):
+            place.compared = True
             self._settle(place, values, compiled)
         return self._kernel(operation, min(compiled, key=place.selector.latency)) if compiled else self._serving(place)
 
@@ -391,11 +396,12 @@ class KernelRegistry:
 class Place:
     """One operation at one shape class."""
 
-    __slots__ = ("operation", "label", "selector", "kernel")
+    __slots__ = ("operation", "label", "selector", "kernel", "compared")
 
     def __init__(self, operation: Operation, label: str, selector: Selector) -> None:
         self.operation, self.label, self.selector = operation, label, selector
         self.kernel: Kernel | None = None  # what serves
+        self.compared = False  # for a recording
 
 
 def repeatable(operation: Operation, values: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from ..cache import Sequence as Cached
 from ..cache.region import rounded
 from ..errors import ConfigError
 from ..kernels.commands import CommandBuffer
+from ..kernels.kernel import Kernel
 from ..kernels.registry import KernelRegistry
 from ..kernels.weights import Weights
 from .adapter import Adapters, Loaded
@@ -441,9 +442,21 @@ class Recording:
         """counted: the number that grows with the tokens, and by how much each."""
         ((name, each),) = counted.items()
         values[name] = each * self.block
-        number = self._buffer.record(self._kernels.recorded(operation, **values), **values)
+        kernel = self._kernels.recorded(operation, **values)
+        number = self._buffer.record(kernel, **values, **self._scratch(kernel, values))
         self._counted.append((number, name, each))
         return number
+
+    def _scratch(self, kernel: Kernel, values: dict[str, Any]) -> dict[str, np.ndarray]:
+        """What commands work in and leave nothing in: the same for all, of all recordings, since they run one after the other."""
+        found = {}
+        for operand in kernel.operation.operands:
+            if operand.mode == "scratch":
+                key, size = (operand.name, operand.dtype), operand.needed(values) // operand.dtype.itemsize
+                if key not in self.runner._rooms or self.runner._rooms[key].size < size:
+                    self.runner._rooms[key] = self._kernels.empty(size, operand.dtype)
+                found[operand.name] = self.runner._rooms[key]
+        return found
 
     def _room(self, *shape: int, dtype: Any = np.float32) -> np.ndarray:
         """The next array to work in: the same one in every recording of this size, since only one is replayed at a time."""
