@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..config import Clock
-from ..errors import KernelError, OperandError, PackError
+from ..errors import KernelError, OperandError
 from . import memory as memories
-from . import pack as packs
 from . import report, selftest
 from .chosen import ChosenKernel
 from .kernel import Call, Kernel
-from .library import Library
+from .library import Library, once, twins
 from .memory import KernelMemory
 from .operation import Operation
+from .place import Place, repeatable
 from .selector import Selector
 from .shelf import MemoryShelf
 from .stopwatch import Stopwatch
@@ -70,7 +70,7 @@ class KernelRegistry:
         """
         memory = memory or memories.current()
         if memory is None:
-            _once("no compiled kernels here, numpy serves, slower: pip install 'pyruvllm[native]'")
+            once("no compiled kernels here, numpy serves, slower: pip install 'pyruvllm[native]'")
             return cls(clock=clock, seed=seed)
         loaded = await (store or PackStore(MemoryShelf())).load(lambda pack: None)  # each kernel is tested before its first use
         library = None if loaded.pack is None else Library(loaded.pack.manifest, loaded.pack.files, memory)
@@ -391,42 +391,3 @@ class KernelRegistry:
 
     def _far(self, array: np.ndarray) -> bool:
         return self.memory is not None and self.memory.address(array) is None
-
-
-class Place:
-    """One operation at one shape class."""
-
-    __slots__ = ("operation", "label", "selector", "kernel", "compared")
-
-    def __init__(self, operation: Operation, label: str, selector: Selector) -> None:
-        self.operation, self.label, self.selector = operation, label, selector
-        self.kernel: Kernel | None = None  # what serves
-        self.compared = False  # for a recording
-
-
-def repeatable(operation: Operation, values: Mapping[str, Any]) -> bool:
-    """Whether running it twice gives what running it once does: nothing is both read and written."""
-    if any(operand.mode == "inout" and values.get(operand.name) is not None for operand in operation.operands):
-        return False
-    given = [(operand.mode, values[operand.name]) for operand in operation.operands if values.get(operand.name) is not None]
-    read, written = [[array for mode, array in given if mode == wanted] for wanted in ("in", "out")]
-    return not any(np.may_share_memory(a, b) for a in read for b in written)
-
-
-def twins(memory: KernelMemory | None = None) -> Library:
-    """A library without modules. KernelError where this installation declares no operations."""
-    try:
-        manifest = packs.declared()
-    except PackError as error:
-        _once(str(error))
-        raise KernelError(str(error)) from None
-    return Library(manifest, {}, memory)
-
-
-_said: set[str] = set()
-
-
-def _once(message: str) -> None:
-    if message not in _said:
-        _said.add(message)
-        log.warning("%s", message)

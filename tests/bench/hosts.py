@@ -90,7 +90,7 @@ def blank_page(address: str) -> Iterator[Page]:
 
 @contextmanager
 def peak_of_renderers() -> Iterator[list[float]]:
-    """While the block runs, MB that the pages of browsers which this process started hold at most, the largest of them: [0] of what it gives.
+    """[0] of what it gives: MB that the largest page of browsers which this process started held at most while the block ran.
 
     Looked at twenty times a second: the system's own peak will not do, which Chromium sets back now and then.
     """
