@@ -12,90 +12,160 @@ INLINE u32 six_bits(const u8 *packed, u32 s, u32 minimum) {
   return (packed[s + 4] >> 4 * minimum & 15) | packed[s - 4 + 4 * minimum] >> 6 << 4;
 }
 
-// One block of one row (r, within its group) into the group's block at w.
-INLINE void place_q4_0(const u8 *block, u8 *w, u32 r) {
-  ((f32 *)w)[r] = load_f16(half_at(block));
-  for (u32 j = 0; j < 4; j++)
-    for (u32 i = 0; i < 4; i++) w[16 + 16 * j + 4 * r + i] = block[2 + 4 * j + i];
+// A scale as scales_at reads it; all ones where it has no such: 128 or more, infinite, NaN.
+INLINE u32 packed_scale(f16 bits) {
+  const f32 d = load_f16(bits);
+  u32 wide;
+  __builtin_memcpy(&wide, &d, 4);
+  const u32 size = wide & 0x7fffffff;
+  if (size >= 0x43000000) return ~0u;
+  return (wide >> 16 & 0x8000) | (size ? (size - (102u << 23)) >> 13 : 0);
 }
 
-INLINE void place_q8_0(const u8 *block, u8 *w, u32 r) {
-  ((f32 *)w)[r] = load_f16(half_at(block));
-  for (u32 c = 0; c < 32; c++) w[16 + 8 * (c / 2) + 2 * r + c % 2] = block[2 + c];
+// Of four rows the bytes 4 j ... 4 j + 3 beside each other, in chunk j.
+INLINE void fours(v128_t *v) {
+  const v128_t a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), b = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5);
+  const v128_t c = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7), d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
+  v[0] = wasm_i64x2_shuffle(a, b, 0, 2);
+  v[1] = wasm_i64x2_shuffle(a, b, 1, 3);
+  v[2] = wasm_i64x2_shuffle(c, d, 0, 2);
+  v[3] = wasm_i64x2_shuffle(c, d, 1, 3);
 }
 
-INLINE void place_q4_k(const u8 *block, u8 *w, u32 r) {
-  const f32 d = load_f16(half_at(block)), least = load_f16(half_at(block + 2));
-  for (u32 s = 0; s < 8; s++, w += 96) {
-    ((f32 *)w)[r] = d * (f32)six_bits(block + 4, s, 0);
-    ((f32 *)w)[4 + r] = least * (f32)six_bits(block + 4, s, 1);
-    const u8 *q = block + 16 + 32 * (s / 2);
-    for (u32 c = 0; c < 16; c++) w[32 + 16 * (c / 4) + 4 * r + c % 4] = (u8)((q[c] >> 4 * (s % 2) & 15) | (q[16 + c] >> 4 * (s % 2) & 15) << 4);
+// The same block of four rows, from the file to the layout. 0 where a scale cannot be kept.
+INLINE u32 place_q4_0(const u8 *const *rows, u8 *w) {
+  v128_t v[4];
+  u32 refused = 0;
+  for (u32 r = 0; r < 4; r++) {
+    const u32 d = packed_scale(half_at(rows[r]));
+    ((u16 *)w)[r] = (u16)d;
+    refused |= d >> 16;
+    v[r] = wasm_v128_load(rows[r] + 2);
   }
+  fours(v);
+  for (u32 j = 0; j < 4; j++) wasm_v128_store(w + 8 + 16 * j, v[j]);
+  return !refused;
 }
 
-INLINE void place_q6_k(const u8 *block, u8 *w, u32 r) {
-  ((f32 *)w)[r] = load_f16(half_at(block + 208));
+INLINE u32 place_q8_0(const u8 *const *rows, u8 *w) {
+  u32 refused = 0;
+  for (u32 r = 0; r < 4; r++) {
+    const u32 d = packed_scale(half_at(rows[r]));
+    ((u16 *)w)[r] = (u16)d;
+    refused |= d >> 16;
+  }
+  for (u32 half = 0; half < 2; half++) {
+    v128_t v[4];
+    for (u32 r = 0; r < 4; r++) v[r] = wasm_v128_load(rows[r] + 2 + 16 * half);
+    u8 *at = w + 8 + 64 * half;
+    const v128_t a = wasm_i16x8_shuffle(v[0], v[1], 0, 8, 1, 9, 2, 10, 3, 11), b = wasm_i16x8_shuffle(v[2], v[3], 0, 8, 1, 9, 2, 10, 3, 11);
+    const v128_t c = wasm_i16x8_shuffle(v[0], v[1], 4, 12, 5, 13, 6, 14, 7, 15), d = wasm_i16x8_shuffle(v[2], v[3], 4, 12, 5, 13, 6, 14, 7, 15);
+    wasm_v128_store(at, wasm_i32x4_shuffle(a, b, 0, 4, 1, 5));
+    wasm_v128_store(at + 16, wasm_i32x4_shuffle(a, b, 2, 6, 3, 7));
+    wasm_v128_store(at + 32, wasm_i32x4_shuffle(c, d, 0, 4, 1, 5));
+    wasm_v128_store(at + 48, wasm_i32x4_shuffle(c, d, 2, 6, 3, 7));
+  }
+  return !refused;
+}
+
+INLINE u32 place_q4_k(const u8 *const *rows, u8 *w) {
+  const v128_t low = wasm_i8x16_splat(15), high = wasm_i8x16_splat((i8)0xf0);
+  for (u32 r = 0; r < 4; r++) {
+    ((f32 *)w)[r] = load_f16(half_at(rows[r]));
+    ((f32 *)w)[4 + r] = load_f16(half_at(rows[r] + 2));
+    for (u32 s = 0; s < 8; s++) {
+      w[32 + 72 * s + r] = (u8)six_bits(rows[r] + 4, s, 0);
+      w[32 + 72 * s + 4 + r] = (u8)six_bits(rows[r] + 4, s, 1);
+    }
+  }
+  w += 32;
+  for (u32 s = 0; s < 8; s += 2, w += 144) {
+    v128_t even[4], odd[4];
+    for (u32 r = 0; r < 4; r++) {
+      const v128_t first = wasm_v128_load(rows[r] + 16 + 16 * s), second = wasm_v128_load(rows[r] + 32 + 16 * s);
+      even[r] = wasm_v128_or(wasm_v128_and(first, low), wasm_i16x8_shl(wasm_v128_and(second, low), 4));
+      odd[r] = wasm_v128_or(wasm_u16x8_shr(wasm_v128_and(first, high), 4), wasm_v128_and(second, high));
+    }
+    fours(even);
+    fours(odd);
+    for (u32 j = 0; j < 4; j++) {
+      wasm_v128_store(w + 8 + 16 * j, even[j]);
+      wasm_v128_store(w + 80 + 16 * j, odd[j]);
+    }
+  }
+  return 1;
+}
+
+INLINE u32 place_q6_k(const u8 *const *rows, u8 *w) {
+  for (u32 r = 0; r < 4; r++) ((f32 *)w)[r] = load_f16(half_at(rows[r] + 208));
   w += 16;
-  for (u32 s = 0; s < 8; s++, w += 144) {
-    w[2 * r] = w[2 * r + 1] = block[192 + 2 * s];
-    w[8 + 2 * r] = w[8 + 2 * r + 1] = block[192 + 2 * s + 1];
-    const u8 *low = block + 64 * (s / 4) + 32 * (s % 2), *high = block + 128 + 32 * (s / 4);
-    for (u32 c = 0; c < 32; c++)
-      w[16 + 16 * (c / 4) + 4 * r + c % 4] = (u8)((low[c] >> 4 * (s % 4 / 2) & 15) | (high[c] >> 2 * (s % 4) & 3) << 4);
+  for (u32 n = 0; n < 16; n++) {  // of 16 columns
+    const u32 s = n / 2, low = 64 * (s / 4) + 32 * (s % 2) + 16 * (n % 2), high = 128 + 32 * (s / 4) + 16 * (n % 2);
+    u8 *at = w + 104 * s + 8 + 48 * (n % 2);
+    v128_t v[4];
+    for (u32 r = 0; r < 4; r++) {
+      w[104 * s + 4 * (n % 2) + r] = rows[r][192 + n];
+      const v128_t nibbles = wasm_u8x16_shr(wasm_v128_load(rows[r] + low), s % 4 / 2 * 4);
+      const v128_t bits = wasm_u8x16_shr(wasm_v128_load(rows[r] + high), 2 * (s % 4));
+      v[r] = wasm_v128_or(wasm_v128_and(nibbles, wasm_i8x16_splat(15)), wasm_i8x16_shl(wasm_v128_and(bits, wasm_i8x16_splat(3)), 4));
+    }
+    fours(v);
+    for (u32 j = 0; j < 3; j++) {
+      const v128_t two = wasm_v128_and(wasm_u8x16_shr(v[3], 2 * j), wasm_i8x16_splat(3));
+      wasm_v128_store(at + 16 * j, wasm_v128_or(v[j], wasm_i8x16_shl(two, 6)));
+    }
   }
+  return 1;
 }
 
-// Bytes and columns of what is placed at once, in the file and in the layout.
-INLINE u32 span_of(kind type) { return type == Q4_K || type == Q6_K ? 256 : 32; }
 INLINE u32 file_bytes(kind type) { return type == Q4_0 ? 18 : type == Q8_0 ? 34 : type == Q4_K ? 144 : 210; }
-INLINE u32 laid_bytes(kind type) { return type == Q4_0 ? 80 : type == Q8_0 ? 144 : type == Q4_K ? 768 : 1168; }
 
-INLINE i32 repack(const u8 *blocks, u8 *w, u32 rows, u32 cols, const kind type) {
-  const u32 count = cols / span_of(type);
+// 0, or 1 where a scale cannot be kept.
+INLINE u32 repack(const u8 *blocks, u8 *w, u32 rows, u32 cols, const kind type) {
+  static const u8 nothing[210];  // stands for the rows beyond the last
+  const u32 count = cols / laid_columns(type);
+  u32 kept = 1;
   if (!count) return 0;  // then rows may be any number
   for (u32 row = 0; row < rows; row += 4)
     for (u32 b = 0; b < count; b++, w += laid_bytes(type)) {
-      if (rows - row < 4)
-        for (u32 i = 0; i < laid_bytes(type); i += 16) wasm_v128_store(w + i, wasm_i32x4_splat(0));
-      for (u32 r = 0; r < 4 && row + r < rows; r++) {
-        const u8 *block = blocks + ((row + r) * count + b) * file_bytes(type);
-        if (type == Q4_0) place_q4_0(block, w, r);
-        else if (type == Q8_0) place_q8_0(block, w, r);
-        else if (type == Q4_K) place_q4_k(block, w, r);
-        else place_q6_k(block, w, r);
-      }
+      const u8 *four[4];
+      for (u32 r = 0; r < 4; r++) four[r] = row + r < rows ? blocks + ((row + r) * count + b) * file_bytes(type) : nothing;
+      if (type == Q4_0) kept &= place_q4_0(four, w);
+      else if (type == Q8_0) kept &= place_q8_0(four, w);
+      else if (type == Q4_K) kept &= place_q4_k(four, w);
+      else kept &= place_q6_k(four, w);
     }
-  return 0;
+  return !kept;
 }
 
-// 32 columns of one row, from the group's block at w. head: of the 256 columns of Q6_K.
+// 32 columns of one row, from the part at w of the group's block at head.
 INLINE void block_values(const u8 *head, const u8 *w, u32 r, f32 *y, const kind type) {
-  const f32 d = ((const f32 *)head)[r];
+  const f32 d = type == Q4_K || type == Q6_K ? ((const f32 *)head)[r] : wasm_f32x4_extract_lane(scales_at(w + 2 * r), 0);
   for (u32 c = 0; c < 32; c++) {
     if (type == Q4_0 || type == Q4_K) {
-      const u8 pair = w[(type == Q4_K ? 32 : 16) + c % 16 / 4 * 16 + 4 * r + c % 4];
+      const u8 pair = w[8 + c % 16 / 4 * 16 + 4 * r + c % 4];
       const i32 q = c < 16 ? pair & 15 : pair >> 4;
-      y[c] = type == Q4_0 ? d * (f32)(q - 8) : d * (f32)q - ((const f32 *)w)[4 + r];
+      y[c] = type == Q4_0 ? d * (f32)(q - 8) : d * (f32)w[r] * (f32)q - ((const f32 *)head)[4 + r] * (f32)w[4 + r];
     } else if (type == Q8_0) {
-      y[c] = d * (f32)(i8)w[16 + c / 2 * 8 + 2 * r + c % 2];
+      y[c] = d * (f32)(i8)w[8 + c / 2 * 8 + 2 * r + c % 2];
     } else {
-      const i32 scale = (i8)w[8 * (c / 16) + 2 * r];
-      y[c] = d * (f32)scale * (f32)(w[16 + c / 4 * 16 + 4 * r + c % 4] - 32);
+      const u8 *chunks = w + 8 + 48 * (c / 16) + 4 * r + c % 4;
+      const i32 q = c % 16 < 12 ? chunks[c % 16 / 4 * 16] & 63 : chunks[0] >> 6 | chunks[16] >> 6 << 2 | chunks[32] >> 6 << 4;
+      y[c] = d * (f32)(i8)w[c / 16 * 4 + r] * (f32)(q - 32);
     }
   }
 }
 
 // 0, or 1 at the first index that is no row.
 INLINE u32 widen_rows(const u8 *w, const u32 *index, f32 *y, u32 n, u32 rows, u32 cols, const kind type) {
-  const u32 step = type == Q4_K ? 96 : laid_bytes(type), span = type == Q6_K ? 256 : 32;
+  const u32 step = laid_bytes(type), span = laid_columns(type), part = type == Q4_K ? 72 : 104;
   for (u32 i = 0; i < n; i++, y += cols) {
     const u32 row = index[i];
     if (row >= rows) return 1;
     const u8 *at = w + row / 4 * (cols / span) * step;
     for (u32 c = 0; c < cols; c += 32) {
       const u8 *head = at + c / span * step;
-      block_values(head, type == Q6_K ? head + 16 + c % 256 / 32 * 144 : head, row % 4, y + c, type);
+      block_values(head, span == 32 ? head : head + (type == Q4_K ? 32 : 16) + c % 256 / 32 * part, row % 4, y + c, type);
     }
   }
   return 0;

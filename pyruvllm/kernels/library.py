@@ -1,12 +1,17 @@
 """The kernels of one pack in one memory: what there is for an operation. Modules are compiled at the first use of their family."""
 
+import logging
 from collections.abc import Callable, Mapping
 
+from ..errors import KernelError, PackError
+from . import pack as packs
 from . import reference, signature
 from .kernel import CompiledKernel, Kernel, ReferenceKernel
 from .manifest import Manifest, ModuleEntry
 from .memory import Function, KernelMemory
 from .operation import Operation
+
+log = logging.getLogger("pyruvllm")
 
 
 class Library:
@@ -59,3 +64,22 @@ class Library:
         if file not in self._loaded:
             self._loaded[file] = self.memory.load(self._files[file], file)
         return self._loaded[file]
+
+
+def twins(memory: KernelMemory | None = None) -> Library:
+    """A library without modules. KernelError where this installation declares no operations."""
+    try:
+        manifest = packs.declared()
+    except PackError as error:
+        once(str(error))
+        raise KernelError(str(error)) from None
+    return Library(manifest, {}, memory)
+
+
+_said: set[str] = set()
+
+
+def once(message: str) -> None:
+    if message not in _said:
+        _said.add(message)
+        log.warning("%s", message)

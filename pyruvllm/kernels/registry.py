@@ -3,20 +3,21 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from ..config import Clock
-from ..errors import KernelError, OperandError, PackError
+from ..errors import KernelError, OperandError
 from . import memory as memories
-from . import pack as packs
 from . import report, selftest
 from .chosen import ChosenKernel
 from .kernel import Call, Kernel
-from .library import Library
+from .library import Library, once, twins
 from .memory import KernelMemory
 from .operation import Operation
+from .place import Place, repeatable
 from .selector import Selector
 from .shelf import MemoryShelf
 from .stopwatch import Stopwatch
@@ -69,7 +70,7 @@ class KernelRegistry:
         """
         memory = memory or memories.current()
         if memory is None:
-            _once("no compiled kernels here, numpy serves, slower: pip install 'pyruvllm[native]'")
+            once("no compiled kernels here, numpy serves, slower: pip install 'pyruvllm[native]'")
             return cls(clock=clock, seed=seed)
         loaded = await (store or PackStore(MemoryShelf())).load(lambda pack: None)  # each kernel is tested before its first use
         library = None if loaded.pack is None else Library(loaded.pack.manifest, loaded.pack.files, memory)
@@ -152,12 +153,16 @@ class KernelRegistry:
 
     def recorded(self, operation: str, /, **values: Any) -> Kernel:
         """The fastest compiled kernel, to be recorded: replayed it costs no crossing, which is all that a twin in numpy may win by.
-        The twin where nothing compiled is right. Measured as ``bind`` does, where there is a choice.
+        The twin where nothing compiled is right. Measured as ``bind`` does, once, where there is a choice of the variant that needs most of
+        the engine: that one is no slower than the next, which is compiled and tested only where it is wrong.
         """
         place = self.place(operation, values)
         place.operation.check(values)
-        compiled = [name for name in place.selector.tallies if name != REFERENCE and self._objection(operation, name) is None]
-        if len(compiled) > 1 and not all(place.selector.tallies[name].recent for name in compiled):
+        compiled: list[str] = []
+        for _, names in groupby(self.library.names(operation)[:-1], lambda name: name.split(".")[1]):
+            compiled = compiled or [name for name in names if self._objection(operation, name) is None]
+        if len(compiled) > 1 and not place.compared and not all(place.selector.tallies[name].recent for name in compiled):
+            place.compared = True
             self._settle(place, values, compiled)
         return self._kernel(operation, min(compiled, key=place.selector.latency)) if compiled else self._serving(place)
 
@@ -386,41 +391,3 @@ class KernelRegistry:
 
     def _far(self, array: np.ndarray) -> bool:
         return self.memory is not None and self.memory.address(array) is None
-
-
-class Place:
-    """One operation at one shape class."""
-
-    __slots__ = ("operation", "label", "selector", "kernel")
-
-    def __init__(self, operation: Operation, label: str, selector: Selector) -> None:
-        self.operation, self.label, self.selector = operation, label, selector
-        self.kernel: Kernel | None = None  # what serves
-
-
-def repeatable(operation: Operation, values: Mapping[str, Any]) -> bool:
-    """Whether running it twice gives what running it once does: nothing is both read and written."""
-    if any(operand.mode == "inout" and values.get(operand.name) is not None for operand in operation.operands):
-        return False
-    given = [(operand.mode, values[operand.name]) for operand in operation.operands if values.get(operand.name) is not None]
-    read, written = [[array for mode, array in given if mode == wanted] for wanted in ("in", "out")]
-    return not any(np.may_share_memory(a, b) for a in read for b in written)
-
-
-def twins(memory: KernelMemory | None = None) -> Library:
-    """A library without modules. KernelError where this installation declares no operations."""
-    try:
-        manifest = packs.declared()
-    except PackError as error:
-        _once(str(error))
-        raise KernelError(str(error)) from None
-    return Library(manifest, {}, memory)
-
-
-_said: set[str] = set()
-
-
-def _once(message: str) -> None:
-    if message not in _said:
-        _said.add(message)
-        log.warning("%s", message)

@@ -12,7 +12,7 @@ from .library import Library
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .registry import Place
+    from .place import Place
 
 _PART = re.compile(r"(\w+)=(\d+)")
 

@@ -10,7 +10,7 @@ from .kernel import Call
 from .reference import blocks
 
 PLAIN = {"f32": np.dtype("<f4"), "f16": np.dtype("<f2")}  # used as files have them
-LAID = {"q8_0": (32, 144), "q4_0": (32, 80), "q4_k": (32, 96), "q6_k": (256, 1168)}  # columns and bytes of a block of four repacked rows
+LAID = {"q8_0": (32, 136), "q4_0": (32, 72), "q4_k": (256, 608), "q6_k": (256, 848)}  # columns and bytes of a block of four repacked rows
 _PIECE = 4 << 20  # bytes of a file that are repacked at once, since natively they are copied to where kernels see them
 
 

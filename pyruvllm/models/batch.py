@@ -11,7 +11,8 @@ from ..cache import Layout
 from ..cache import Sequence as Cached
 from ..errors import ConfigError
 from .adapter import Loaded
-from .decoder import Recording, Runner
+from .decoder import Runner
+from .recording import Recording
 
 
 class Batch(Recording):

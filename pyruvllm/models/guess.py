@@ -4,7 +4,8 @@ import numpy as np
 
 from ..cache import Layout
 from .adapter import Loaded
-from .decoder import Recording, Runner
+from .decoder import Runner
+from .recording import Recording
 
 
 class Guess(Recording):

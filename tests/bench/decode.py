@@ -51,7 +51,7 @@ async def measure(given):
     shape = Shape.of(head.metadata)
     parts = await Parts.load(head, shape, file, registry)
     loaded = time.perf_counter()
-    runner = Runner(shape, parts, registry, given["prompt"] + given["tokens"] + given["depth"] + 64)
+    runner = Runner(shape, parts, registry, given["context"])
     recorded = time.perf_counter()
     ids = np.random.default_rng(0).integers(0, 60000, given["prompt"]).tolist()
     figures = {"prefill": [], "decode": []}
@@ -121,8 +121,9 @@ def run(host: str, path: Path, given: dict[str, Any]) -> dict[str, Any]:
         return asyncio.run(measure({**given, "file": str(path)}))
     with serving(DIST, path.parent) as address, hosts.blank_page(address) as page:
         ask = [hosts.source(measure, file_at), json.dumps({**given, "file": path.name})]
-        told = json.loads(page.evaluate(hosts.START, ask))
-        return {**told, "peak memory, MB": hosts.peak_of_renderers()}
+        with hosts.peak_of_renderers() as peak:
+            told = json.loads(page.evaluate(hosts.START, ask))
+        return {**told, "peak memory, MB": peak[0]}
 
 
 def beside(peer: str, path: Path, given: dict[str, Any]) -> dict[str, float]:
@@ -150,8 +151,8 @@ def main() -> int:
     chosen = options.peers.split(",") if options.peers else []
     if unknown := set(chosen) - set(peers.PEERS):
         parser.error(f"--peers is {', '.join(sorted(unknown))}; {', '.join(peers.PEERS)} would be right")
-    given = {"prompt": options.prompt, "tokens": options.tokens, "depth": options.depth, "probe": probe()}
-    told = {"prompt": options.prompt, "tokens": options.tokens, "banned": BANNED, "runs": 3}
+    sizes = {"prompt": options.prompt, "tokens": options.tokens, "context": options.prompt + options.tokens + options.depth + 64}
+    given, told = {**sizes, "depth": options.depth, "probe": probe()}, {**sizes, "banned": BANNED, "runs": 3}
     figures: dict[str, object] = {"model": f"LFM2-{options.size}, prompt {options.prompt}, {options.tokens} tokens, one thread"}
     found: dict[tuple[str, str], dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="pyruvllm-bench-") as folder:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,15 +45,9 @@ async def file_at(place):
         return Bytes(np.memmap(place, np.uint8, "r"))
     import js
 
-    blob = await (await js.fetch(place)).blob()
+    from pyruvllm import host
 
-    class File:
-        size = blob.size
-
-        async def read_into(self, offset, room):
-            js.Uint8Array.new(await blob.slice(offset, offset + room.size).arrayBuffer()).assign_to(room)
-
-    return File()
+    return host.current().file(await (await js.fetch(place)).blob())
 
 
 def source(measure: Measure, *parts: Callable[..., Any]) -> str:
@@ -93,9 +88,30 @@ def blank_page(address: str) -> Iterator[Page]:
             context.close()
 
 
-def peak_of_renderers() -> float:
-    """MB that the pages of browsers which this process started have held at most, the largest of them."""
-    parents, peaks = {}, {}
+@contextmanager
+def peak_of_renderers() -> Iterator[list[float]]:
+    """[0] of what it gives: MB that the largest page of browsers which this process started held at most while the block ran.
+
+    Looked at twenty times a second: the system's own peak will not do, which Chromium sets back now and then.
+    """
+    peak, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            peak[0] = max(peak[0], *_renderers())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        thread.join()
+
+
+def _renderers() -> list[float]:
+    """MB of each, and 0."""
+    parents, sizes = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line)
@@ -103,10 +119,10 @@ def peak_of_renderers() -> float:
         except OSError:
             continue  # it has just ended
         parents[int(folder.name)] = int(status["PPid"])
-        if "--type=renderer" in command and "VmHWM" in status:
-            peaks[int(folder.name)] = int(status["VmHWM"].split()[0]) / 1024
+        if "--type=renderer" in command and "VmRSS" in status:
+            sizes[int(folder.name)] = int(status["VmRSS"].split()[0]) / 1024
 
     def ours(pid: int) -> bool:
         return pid == os.getpid() or (pid in parents and ours(parents[pid]))
 
-    return max((peak for pid, peak in peaks.items() if ours(pid)), default=0.0)
+    return [0.0, *(size for pid, size in sizes.items() if ours(pid))]

@@ -10,7 +10,7 @@ import pytest
 
 from pyruvllm.errors import ConfigError, GgufError
 from pyruvllm.kernels.registry import KernelRegistry
-from pyruvllm.models import decoder
+from pyruvllm.models import recording
 from pyruvllm.models.decoder import Runner
 from pyruvllm.models.gguf import KINDS, GgufWriter, read_head
 from pyruvllm.models.parts import Parts
@@ -194,7 +194,7 @@ class DecoderContract:
             model.rewind(min(position + 4, position))
 
     async def test_what_is_stopped_within_a_block_leaves_it_out(self, kernels, monkeypatch):
-        monkeypatch.setattr(decoder, "SLICE", 1)  # each product of its own
+        monkeypatch.setattr(recording, "SLICE", 1)  # each product of its own
         model, ids, turns = runner(kernels, model_file(), block=16), prompt(60), 0
 
         async def pace():

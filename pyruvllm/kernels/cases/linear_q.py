@@ -1,6 +1,7 @@
 import numpy as np
 
 from ..reference import blocks, linear_q
+from ..weights import LAID
 from . import case
 
 SHAPES = {32: ((3, 5, 32), (7, 22, 96), (5, 130, 1024)), 256: ((3, 5, 256), (7, 22, 512), (5, 130, 1024))}  # batch, rows, cols
@@ -18,7 +19,7 @@ def packed(rng, kind, rows, cols):
 
 def laid(kind, rows, cols):
     """Room for a repacked matrix: not zero, since kernels write all of it."""
-    per, size = {"q4_0": (32, 80), "q8_0": (32, 144), "q4_k": (32, 96), "q6_k": (256, 1168)}[kind]
+    per, size = LAID[kind]
     return np.full(-(-rows // 4) * (cols // per) * size, 0x5A, np.uint8)
 
 

@@ -111,12 +111,17 @@ def pack_q4_0(scales: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 def unpack_q4_k(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n, 144) to scales d sc float32 (n, 8), minima dmin m float32 (n, 8) and q uint8 0 ... 15 (n, 256)."""
-    low, mid, high = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
-    sc = np.concatenate([low & 63, high & 15 | low >> 6 << 4], axis=1)
-    m = np.concatenate([mid & 63, high >> 4 | mid >> 6 << 4], axis=1)
+    sc, m = sixes_q4_k(blocks)
     nibbles = blocks[:, 16:].reshape(-1, 4, 1, 32)
     q = np.concatenate([nibbles & 15, nibbles >> 4], axis=2).reshape(-1, 256)
     return _half(blocks, 0)[:, None] * sc, _half(blocks, 2)[:, None] * m, q
+
+
+def sixes_q4_k(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 144) to sc and m, uint8 0 ... 63 (n, 8) each."""
+    low, mid, high = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
+    sc = np.concatenate([low & 63, high & 15 | low >> 6 << 4], axis=1)
+    return sc, np.concatenate([mid & 63, high >> 4 | mid >> 6 << 4], axis=1)
 
 
 def pack_q4_k(d: np.ndarray, dmin: np.ndarray, sc: np.ndarray, m: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import OperandError
 from . import blocks as gguf
 
+_BIAS = 102  # between the exponents of these scales and of float32
 WIDENED = 4096  # rows that are numbers at once, a multiple of 4
 
 
@@ -42,10 +43,19 @@ def _grouped(rows: np.ndarray) -> np.ndarray:
     return out.reshape(-1, 4, *rows.shape[1:])
 
 
-def _scales(values: np.ndarray) -> np.ndarray:
-    """(rows, n) to bytes (groups, n, 16): four float32."""
-    lanes = np.ascontiguousarray(_grouped(values.astype("<f4")).swapaxes(1, 2))
+def _scales(values: np.ndarray, kind: str = "<f4") -> np.ndarray:
+    """(rows, n) to bytes (groups, n, 4 * width): four numbers of that type."""
+    lanes = np.ascontiguousarray(_grouped(values.astype(kind)).swapaxes(1, 2))
     return lanes.view(np.uint8)
+
+
+def _halves(kind: str, d: np.ndarray) -> np.ndarray:
+    """Scales, float32 that float16 holds, (rows, n) to bytes (groups, n, 8): float16 whose exponents are 10 lower, so none is subnormal."""
+    if not (np.abs(d) < 128).all():
+        raise OperandError(f"repack_{kind}: blocks holds a scale that is not below 128")
+    bits = d.view(np.uint32)
+    size = np.where(d == 0, 0, (bits & 0x7FFFFFFF) - (_BIAS << 23)) >> 13
+    return _scales(bits >> 16 & 0x8000 | size, "<u2")
 
 
 def _chunks(q: np.ndarray, width: int) -> np.ndarray:
@@ -62,27 +72,32 @@ def _nibble_chunks(q: np.ndarray) -> np.ndarray:
 def _parts_q4_0(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
     """The file's blocks, uint8 (blocks, bytes), to what a block of the layout holds, (groups, blocks, bytes) each."""
     d, q = gguf.unpack_q4_0(data)
-    return _scales(d.reshape(rows, -1)), _nibble_chunks(q.reshape(rows, -1, 32))
+    return _halves("q4_0", d.reshape(rows, -1)), _nibble_chunks(q.reshape(rows, -1, 32))
 
 
 def _parts_q8_0(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
     d, q = gguf.unpack_q8_0(data)
-    return _scales(d.reshape(rows, -1)), _chunks(np.ascontiguousarray(q).view(np.uint8).reshape(rows, -1, 32), 2)
+    return _halves("q8_0", d.reshape(rows, -1)), _chunks(np.ascontiguousarray(q).view(np.uint8).reshape(rows, -1, 32), 2)
 
 
 def _parts_q4_k(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
-    d, minima, q = gguf.unpack_q4_k(data)
-    return _scales(d.reshape(rows, -1)), _scales(minima.reshape(rows, -1)), _nibble_chunks(q.reshape(rows, -1, 32))
+    d, least = (np.ascontiguousarray(data[:, at : at + 2]).view("<f2").astype(np.float32).reshape(rows, -1) for at in (0, 2))
+    scales, minima = (_scales(each.reshape(rows, -1), "u1") for each in gguf.sixes_q4_k(data))
+    _, _, q = gguf.unpack_q4_k(data)
+    parts = np.concatenate([scales, minima, _nibble_chunks(q.reshape(rows, -1, 32))], axis=2)
+    return _scales(d), _scales(least), parts.reshape(len(parts), -1, 8 * 72)
 
 
 def _parts_q6_k(data: np.ndarray, rows: int, cols: int) -> tuple[np.ndarray, ...]:
     d = np.ascontiguousarray(data[:, 208:]).view("<f2").astype(np.float32)
     _, q = gguf.unpack_q6_k(data)
-    scales = _grouped(data[:, 192:208].reshape(rows, cols // 256 * 16)).swapaxes(1, 2)  # (groups, 16-column blocks, 4)
-    scales = scales.repeat(2, axis=2).reshape(len(scales), -1, 16)  # per 32 columns
-    levels = _chunks((q + 32).astype(np.uint8).reshape(rows, -1, 32), 4)
-    parts = np.concatenate([scales, levels], axis=2).reshape(len(levels), -1, 8 * 144)
-    return _scales(d.reshape(rows, -1)), parts
+    scales = _scales(data[:, 192:208].reshape(rows, -1), "u1")  # (groups, 16-column blocks, 4)
+    scales = scales.reshape(len(scales), -1, 8)
+    chunks = _chunks((q + 32).astype(np.uint8).reshape(rows, -1, 16), 4)
+    chunks = chunks.reshape(*chunks.shape[:2], 4, 16)
+    three = chunks[:, :, :3] | (chunks[:, :, 3:] >> np.array([[0], [2], [4]], np.uint8) & 3) << 6
+    parts = np.concatenate([scales, three.reshape(len(scales), -1, 96)], axis=2)
+    return _scales(d.reshape(rows, -1)), parts.reshape(len(parts), -1, 8 * 104)
 
 
 def _laid(w: np.ndarray, rows: int, cols: int, columns: int, size: int) -> np.ndarray:
@@ -91,10 +106,16 @@ def _laid(w: np.ndarray, rows: int, cols: int, columns: int, size: int) -> np.nd
     return w.reshape(-1)[: int(np.prod(shape))].reshape(shape)
 
 
-def _lanes(scales: np.ndarray, rows: int) -> np.ndarray:
+def _lanes(scales: np.ndarray, rows: int, kind: str = "<f4") -> np.ndarray:
     """The inverse of ``_scales``, (rows, n, 1)."""
-    lanes = np.ascontiguousarray(scales).view("<f4").swapaxes(1, 2)
+    lanes = np.ascontiguousarray(scales).view(kind).swapaxes(1, 2)
     return lanes.reshape(-1, lanes.shape[2], 1)[:rows]
+
+
+def _wide(scales: np.ndarray, rows: int) -> np.ndarray:
+    """The inverse of ``_halves``, float32 (rows, n, 1)."""
+    bits = _lanes(scales, rows, "<u2").astype(np.uint32)
+    return ((bits & 0x8000) << 16 | (bits & 0x7FFF) << 13).view(np.float32) * np.float32(2.0**_BIAS)
 
 
 def _levels(chunks: np.ndarray, rows: int, width: int) -> np.ndarray:
@@ -110,27 +131,32 @@ def _nibbles(chunks: np.ndarray, rows: int) -> np.ndarray:
 
 def _values_q4_0(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
     """The matrix, float32 (rows, cols)."""
-    laid = _laid(w, rows, cols, 32, 80)
-    return (_lanes(laid[:, :, :16], rows) * (_nibbles(laid[:, :, 16:], rows) - 8)).reshape(rows, cols)
-
-
-def _values_q4_k(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    laid = _laid(w, rows, cols, 32, 96)
-    d, minima = (_lanes(laid[:, :, at : at + 16], rows) for at in (0, 16))
-    return (d * _nibbles(laid[:, :, 32:], rows) - minima).reshape(rows, cols)
+    laid = _laid(w, rows, cols, 32, 72)
+    return (_wide(laid[:, :, :8], rows) * (_nibbles(laid[:, :, 8:], rows) - 8)).reshape(rows, cols)
 
 
 def _values_q8_0(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    laid = _laid(w, rows, cols, 32, 144)
-    return (_lanes(laid[:, :, :16], rows) * _levels(laid[:, :, 16:], rows, 2).view(np.int8)).reshape(rows, cols)
+    laid = _laid(w, rows, cols, 32, 136)
+    return (_wide(laid[:, :, :8], rows) * _levels(laid[:, :, 8:], rows, 2).view(np.int8)).reshape(rows, cols)
+
+
+def _values_q4_k(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    laid = _laid(w, rows, cols, 256, 608)
+    parts = laid[:, :, 32:].reshape(len(laid), -1, 72)
+    d, least = (_lanes(laid[:, :, at : at + 16], rows).repeat(8, axis=1) for at in (0, 16))
+    scale, minimum = (_lanes(parts[:, :, at : at + 4], rows, "u1") for at in (0, 4))
+    return (d * scale * _nibbles(parts[:, :, 8:], rows) - least * minimum).reshape(rows, cols)
 
 
 def _values_q6_k(w: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    laid = _laid(w, rows, cols, 256, 1168)
-    parts = laid[:, :, 16:].reshape(len(laid), -1, 144)
-    scales = parts[:, :, :16].reshape(len(laid), cols // 16, 4, 2)[:, :, :, 0].swapaxes(1, 2).reshape(-1, cols // 16)[:rows]
-    d = _lanes(laid[:, :, :16], rows).repeat(16, axis=1) * scales.view(np.int8)[:, :, None]
-    return (d * (_levels(parts[:, :, 16:], rows, 4).reshape(rows, -1, 16).astype(np.float32) - 32)).reshape(rows, cols)
+    laid = _laid(w, rows, cols, 256, 848)
+    parts = laid[:, :, 16:].reshape(len(laid), -1, 104)
+    scales = _lanes(parts[:, :, :8].reshape(len(laid), -1, 4), rows, "i1")
+    three = parts[:, :, 8:].reshape(len(laid), -1, 3, 16)
+    fourth = (three >> 6 << np.array([[0], [2], [4]], np.uint8)).sum(axis=2, dtype=np.uint8)
+    chunks = np.concatenate([three & 63, fourth[:, :, None]], axis=2).reshape(len(laid), -1, 64)
+    d = _lanes(laid[:, :, :16], rows).repeat(16, axis=1)
+    return (d * scales * (_levels(chunks, rows, 4).astype(np.float32) - 32)).reshape(rows, cols)
 
 
 def _operations(
@@ -172,7 +198,7 @@ def _operations(
     return repack, rows_of, linear
 
 
-repack_q4_0, rows_q4_0, linear_q4_0 = _operations("q4_0", 32, 80, _parts_q4_0, _values_q4_0)
-repack_q4_k, rows_q4_k, linear_q4_k = _operations("q4_k", 32, 96, _parts_q4_k, _values_q4_k)
-repack_q8_0, rows_q8_0, linear_q8_0 = _operations("q8_0", 32, 144, _parts_q8_0, _values_q8_0)
-repack_q6_k, rows_q6_k, linear_q6_k = _operations("q6_k", 256, 1168, _parts_q6_k, _values_q6_k)
+repack_q4_0, rows_q4_0, linear_q4_0 = _operations("q4_0", 32, 72, _parts_q4_0, _values_q4_0)
+repack_q4_k, rows_q4_k, linear_q4_k = _operations("q4_k", 256, 608, _parts_q4_k, _values_q4_k)
+repack_q8_0, rows_q8_0, linear_q8_0 = _operations("q8_0", 32, 136, _parts_q8_0, _values_q8_0)
+repack_q6_k, rows_q6_k, linear_q6_k = _operations("q6_k", 256, 848, _parts_q6_k, _values_q6_k)

@@ -9,7 +9,7 @@ import numpy as np
 
 given = json.loads(sys.argv[2])
 begun = time.perf_counter()
-settings = {"n_ctx": given["prompt"] + given["tokens"] + 64, "n_batch": 512, "n_threads": 1, "n_threads_batch": 1, "verbose": False}
+settings = {"n_ctx": given["context"], "n_batch": 512, "n_threads": 1, "n_threads_batch": 1, "verbose": False}
 model = llama_cpp.Llama(sys.argv[1], **settings)
 figures = {"loaded, s": time.perf_counter() - begun, "prefill": [], "decode": []}
 ids = np.random.default_rng(0).integers(1000, 60000, given["prompt"]).tolist()

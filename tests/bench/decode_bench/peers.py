@@ -31,8 +31,9 @@ def _wllama(file: Path, given: dict[str, Any]) -> dict[str, Any]:
     headers = {"Cross-Origin-Embedder-Policy": "require-corp", "Content-Security-Policy": "frame-ancestors 'none'"}
     with patch.dict(HEADERS, headers), serving(DIST, HERE, modules, file.parent) as address, hosts.blank_page(address) as page:
         given = {**given, "modules": address.rstrip("/"), "file": f"{address}{file.name}"}
-        told = page.evaluate("async (given) => (await import('./wllama.mjs')).measure(given)", given)
-        return {**told, "peak memory, MB": hosts.peak_of_renderers()}
+        with hosts.peak_of_renderers() as peak:
+            told = page.evaluate("async (given) => (await import('./wllama.mjs')).measure(given)", given)
+        return {**told, "peak memory, MB": peak[0]}
 
 
 def _llama(file: Path, given: dict[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,13 @@ function words(count) {
   return text;
 }
 
-export async function measure({ modules, file, prompt, tokens, banned, runs }) {
+export async function measure({ modules, file, prompt, tokens, context, banned, runs }) {
   const at = `${modules}/@wllama/wllama/esm`;
   const { Wllama, LoggerWithoutDebug } = await import(`${at}/index.js`);
   const wllama = new Wllama({ default: `${at}/wasm/wllama.wasm` }, { suppressNativeLog: true, logger: LoggerWithoutDebug });
   const blob = await (await fetch(file)).blob();
   const begun = performance.now();
-  await wllama.loadModel([blob], { n_threads: 1, n_ctx: prompt + tokens + 64, n_batch: 512, n_parallel: 1, n_gpu_layers: 0, seed: 42 });
+  await wllama.loadModel([blob], { n_threads: 1, n_ctx: context, n_batch: 512, n_parallel: 1, n_gpu_layers: 0, seed: 42 });
   const figures = { "loaded, s": (performance.now() - begun) / 1000, prefill: [], decode: [] };
   const bias = Object.fromEntries(banned.map((id) => [id, -100]));
   for (let run = 0; run < runs; run++) {

@@ -1,8 +1,7 @@
 import pytest
 
 from pyruvllm.kernels import keys, manifest, memory, pack
-from pyruvllm.kernels.library import Library
-from pyruvllm.kernels.registry import twins
+from pyruvllm.kernels.library import Library, twins
 
 
 def test_says_who_signed_it_and_what_was_compiled():

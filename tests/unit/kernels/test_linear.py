@@ -49,6 +49,26 @@ def test_any_bytes_of_a_file_are_placed(library, kind):
         np.testing.assert_allclose(y, blocks.dequantize(kind, data, (9, 512)), rtol=2e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("kind", ["q4_0", "q8_0"])
+def test_every_scale_below_128_is_kept_and_others_are_refused(library, kind):
+    from pyruvllm.kernels.cases.linear_q import laid, packed
+
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    for name in library.names(f"repack_{kind}"):
+        repack, rows_of = library.kernel(f"repack_{kind}", name), library.kernel(f"rows_{kind}", name.replace("repack", "rows"))
+        below = bits[(bits & 0x7FFF) < np.float16(128).view(np.uint16)]
+        data = packed(np.random.default_rng(6), kind, len(below), 32).reshape(len(below), -1)
+        data[:, :2] = below.reshape(-1, 1).view(np.uint8)
+        w, y, index = laid(kind, len(below), 32), np.zeros((len(below), 32), np.float32), np.arange(len(below), dtype=np.uint32)
+        repack(blocks=data.reshape(-1), w=w, rows=len(below), cols=32)
+        rows_of(w=w, index=index, y=y, n=len(below), rows=len(below), cols=32)
+        np.testing.assert_array_equal(y, blocks.dequantize(kind, data, (len(below), 32)))
+        for wrong in (128.0, -65504.0, np.inf, np.nan):
+            data[5, :2] = np.array([wrong], np.float16).view(np.uint8)
+            with pytest.raises(OperandError, match="blocks holds"):
+                repack(blocks=data.reshape(-1), w=w, rows=len(below), cols=32)
+
+
 @pytest.mark.parametrize("kind", LAID)
 def test_rounding_activations_costs_less_than_a_hundredth(kernels, kind):
     rng = np.random.default_rng(3)
@@ -130,7 +150,7 @@ def test_weights_that_do_not_fit_are_refused(kernels):
     with pytest.raises(OperandError, match="infinite"):
         Weights.of(kernels, np.array([[1.0, 70_000.0]]), "f16")
     weights = Weights.of(kernels, np.ones((8, 32)), "q8_0")
-    assert weights.operation == "linear_q8_0" and weights.nbytes == 2 * 144
+    assert weights.operation == "linear_q8_0" and weights.nbytes == 2 * 136
     with pytest.raises(OperandError, match=r"x \(33,\)"):
         weights.bind(np.zeros(33, np.float32), np.zeros(8, np.float32))
     with pytest.raises(OperandError, match="first % 4 == 0"):

@@ -1,23 +1,9 @@
 // Big files that last, such as models: in the origin's private file system where a worker can read and write it in place, else in
 // IndexedDB in chunks. Beside them notes: small records that are replaced whole.
+import { BlobFile } from "./blobfile";
 import { Failure, failed } from "./failure";
 import { completed, settled } from "./indexeddb";
-
-/** A Python object with the buffer protocol, as Pyodide hands it over. */
-interface Buffer {
-  getBuffer(type: "u8"): { data: Uint8Array; release(): void };
-}
-
-/** A file that is read anywhere and written at its end only. */
-export interface OpenFile {
-  readonly size: number;
-  /** Fills `room` with the bytes from `offset` on. Rejects with StorageError where the file ends before. */
-  readInto(offset: number, room: Buffer): Promise<void>;
-  append(data: Buffer): Promise<void>;
-  /** Returns when what was appended is on disk. */
-  flush(): Promise<void>;
-  close(): Promise<void>;
-}
+import { type Buffer, give, type OpenFile, short, sizeOf, taken } from "./openfile";
 
 export interface Files {
   readonly kind: "opfs" | "indexeddb";
@@ -193,32 +179,6 @@ class PrivateFile implements OpenFile {
   }
 }
 
-class BlobFile implements OpenFile {
-  constructor(private readonly blob: Blob) {}
-
-  get size(): number {
-    return this.blob.size;
-  }
-
-  async readInto(offset: number, room: Buffer): Promise<void> {
-    const length = sizeOf(room);
-    try {
-      const part = new Uint8Array(await this.blob.slice(offset, offset + length).arrayBuffer());
-      if (part.length < length) throw short(offset + part.length);
-      give(part, room);
-    } catch (error) {
-      throw failed("reading the model file", error);
-    }
-  }
-
-  async append(): Promise<void> {
-    throw new Failure("StorageError", "this file can only be read");
-  }
-
-  async flush(): Promise<void> {}
-  async close(): Promise<void> {}
-}
-
 class ChunkedFiles extends Notes implements Files {
   readonly kind = "indexeddb";
 
@@ -346,29 +306,6 @@ function locked(name: string): Promise<(() => void) | undefined> {
     taken.catch(reject);
   });
 }
-
-function sizeOf(room: Buffer): number {
-  const view = room.getBuffer("u8");
-  const { length } = view.data;
-  view.release();
-  return length;
-}
-
-/** Copies into Python's memory, which may have moved while something was awaited: so the view is taken now. */
-function give(part: Uint8Array, room: Buffer): void {
-  const view = room.getBuffer("u8");
-  view.data.set(part);
-  view.release();
-}
-
-function taken(data: Buffer): Uint8Array<ArrayBuffer> {
-  const view = data.getBuffer("u8");
-  const bytes = view.data.slice();
-  view.release();
-  return bytes as Uint8Array<ArrayBuffer>;
-}
-
-const short = (end: number): Failure => new Failure("CorruptError", `the model file ends at byte ${end}, before what is wanted: delete it and get it again`);
 
 async function done(doing: string, transaction: IDBTransaction): Promise<void> {
   try {
