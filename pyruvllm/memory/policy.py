@@ -6,6 +6,7 @@ marked so. What is in force is read once and then held for a while; over a bound
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 COLLECTION = "policies"
 SOURCES = ("instant_loop", "background_loop", "deep_loop", "federated", "bundled")
 TOUCH_MS = 60_000  # a policy that is read on every request is not written on every request
+HELD = 1024  # policies that searches found lately are held ready, some 4 MB
 
 SELECT = """SELECT p.number, r.id, p.policy_type, p.parameters, p.confidence, p.fisher_diagonal, p.learned_at, p.last_accessed, p.source,
     p.version, v.embedding FROM policies AS p JOIN records AS r ON r.number = p.number LEFT JOIN vectors AS v ON v.number = p.number"""
@@ -101,6 +103,8 @@ class PolicyStore:
         self.memory, self.config = memory, memory.config.policy
         self._in_force: dict[str, tuple[int, PolicyEntry]] = {}  # by type, with the time from which it is read again
         self._numbers: dict[str, np.ndarray] = {}  # of each type, (n,) int64 ascending
+        self._found: OrderedDict[int, PolicyEntry] = OrderedDict()  # by number, those used last at its end
+        self._found_until = 0
         self._used: dict[int, int] = {}  # when policies were used, by number, as far as the tables do not say so yet
         memory.watch(COLLECTION, self._changed)
         memory.before_flush.append(self._note_uses)
@@ -147,6 +151,7 @@ class PolicyStore:
 
     def invalidate(self, policy_type: str | None = None) -> None:
         """Lets what is in force be read again, of one type or of all. A write here does so; call it after one elsewhere."""
+        self._found.clear()
         for held in (self._in_force, self._numbers):
             held.pop(policy_type, None) if policy_type is not None else held.clear()
 
@@ -174,7 +179,7 @@ class PolicyStore:
         """NotFoundError."""
         rows = self._rows("r.id = ?", id)
         if rows:
-            return self._touched(rows[0])
+            return self._touched(rows[0][0], self._entry(rows[0]))
         for entry in BUNDLED:
             if entry.id == id:
                 return entry
@@ -197,7 +202,7 @@ class PolicyStore:
     def _read(self, policy_type: str) -> PolicyEntry:
         rows = self.memory.driver.query(f"{SELECT} {IN_FORCE}", [policy_type])
         if rows:
-            return self._touched(rows[0])
+            return self._touched(rows[0][0], self._entry(rows[0]))
         for entry in BUNDLED:
             if entry.policy_type == policy_type:
                 return entry
@@ -213,9 +218,20 @@ class PolicyStore:
         """Those of a type whose kind of request is nearest to ``vector``, nearest first. Policies without an embedding are not found."""
         allowed = None if policy_type is None else self._of_type(policy_type)
         numbers = [number for number, _ in self.memory.nearest(COLLECTION, vector, k, allowed)]
-        rows = self.memory.driver.query(f"{SELECT} WHERE p.number IN ({', '.join('?' * len(numbers))})", numbers)
-        found = {row[0]: row for row in rows}
-        return [self._touched(found[number]) for number in numbers if number in found]
+        now, busy = self.memory.clock.now_ms(), self.memory.busy
+        if now >= self._found_until:
+            self._found.clear()
+            self._found_until = now + self.config.ttl_ms
+        found = {} if busy else {number: self._found.pop(number) for number in numbers if number in self._found}
+        if missing := [number for number in numbers if number not in found]:
+            rows = self.memory.driver.query(f"{SELECT} WHERE p.number IN ({', '.join('?' * len(missing))})", missing)
+            found.update((row[0], self._entry(row)) for row in rows)
+        entries = {number: self._touched(number, found[number]) for number in numbers if number in found}
+        if not busy:
+            self._found.update(entries)
+            while len(self._found) > HELD:
+                self._found.popitem(last=False)
+        return list(entries.values())
 
     def _of_type(self, policy_type: str) -> np.ndarray:
         if policy_type not in self._numbers or self.memory.busy:
@@ -236,12 +252,12 @@ class PolicyStore:
         vectors, used = (from_blob(embedding, "<f2"), from_blob(fisher, "<f4")), self._used.get(number, last_accessed)
         return PolicyEntry(policy_type, json.loads(parameters), source, confidence, *vectors, id, learned_at, used, version)
 
-    def _touched(self, row: Any) -> PolicyEntry:
-        """The entry in a row, which is noted as used, to the minute."""
-        entry, now = self._entry(row), self.memory.clock.now_ms()
+    def _touched(self, number: int, entry: PolicyEntry) -> PolicyEntry:
+        """The entry, which is noted as used, to the minute."""
+        now = self.memory.clock.now_ms()
         if not self.memory.writable or now - entry.last_accessed < TOUCH_MS:
             return entry
-        self._used[row[0]] = now
+        self._used[number] = now
         return replace(entry, last_accessed=now)
 
     def _note_uses(self) -> None:

@@ -167,6 +167,7 @@ async def measure(given):
             lambda turn: memory.search_with(text(turn), queries[turn], 10, collections=("patterns", "witness", "sessions")),
         )
         asked("policy: in force", lambda turn: policies.latest("router"))
+        asked("policy: search for the first time", lambda turn: policies.search("bench", queries[turn], 3))
         asked("policy: search", lambda turn: policies.search("bench", queries[turn], 3))
         asked("session: recovered cold", lambda turn: sessions.get(f"s{turn}"))
         asked("session: recovered warm", lambda turn: sessions.get(f"s{turn}"))

@@ -135,6 +135,27 @@ class PolicyContract:
         assert {entry.id for entry in store.search("pattern", vector(2), 10)} == {"p0", "p2", "p4"}
         assert store.search(None, vector(3), 1)[0].id == "p3"
 
+    async def test_what_a_search_found_is_held_until_its_time_is_over_or_something_changes(self, open_memory):
+        memory = await open_memory()
+        store, seen = PolicyStore(memory), []
+        for number in range(3):
+            store.put(PolicyEntry("tide", {"n": number}, "deep_loop", embedding=vector(number), id=f"t{number}"))
+        query = memory.driver.query
+        memory.driver.query = lambda sql, *given: seen.append(sql) or query(sql, *given)
+        try:
+            first = store.search("tide", vector(1), 2)
+            seen.clear()
+            again = store.search("tide", vector(1), 2)
+            assert [a is b for a, b in zip(first, again, strict=True)] == [True, True] and not seen
+            assert store.search("tide", vector(1), 3)[:2] == again and len(seen) == 1
+            memory.clock.now += memory.config.policy.ttl_ms
+            seen.clear()
+            assert store.search("tide", vector(1), 1)[0].last_accessed == memory.clock.now and seen
+            await memory.delete(["t1"])
+            assert [entry.id for entry in store.search("tide", vector(1), 3)].count("t1") == 0
+        finally:
+            del memory.driver.query
+
     async def test_versions_count_within_a_type_and_an_old_one_can_rule_again(self, open_memory):
         memory = await open_memory()
         store = PolicyStore(memory)
