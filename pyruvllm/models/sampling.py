@@ -75,11 +75,15 @@ class Sampler:
         """What is drawn from: tokens (n,) int64, the most likely first, and their probabilities (n,) float64, which add up to 1."""
         chosen = self.sampling
         values = self._penalised(logits, before, allowed)
-        top = values.max(initial=-np.inf)
+        best = values.argmax() if values.size else 0
+        if values.size and np.isnan(values[best]):
+            values = np.where(np.isnan(values), values.dtype.type(-np.inf), values)
+            best = values.argmax()
+        top = values[best] if values.size else -np.inf
         if not np.isfinite(top):
             raise ConfigError(f"the largest of {values.size} logits is {top}: nothing can be chosen")
         if chosen.temperature == 0:
-            return np.array([values.argmax()]), np.ones(1)
+            return np.array([best]), np.ones(1)
         ids = self._best(values, chosen.top_k or FEW)
         powers = np.exp((values[ids].astype(np.float64) - top) / chosen.temperature)
         total = powers.sum()
@@ -102,8 +106,6 @@ class Sampler:
         values = values if values.dtype == np.float32 else values.astype(np.float64)
         if allowed is not None:
             values = np.where(allowed, values, values.dtype.type(-np.inf))
-        if np.isnan(values.max(initial=-np.inf)):
-            values = np.where(np.isnan(values), values.dtype.type(-np.inf), values)
         if plain:
             return values
         values = values.copy()
@@ -127,9 +129,9 @@ class Sampler:
         """The k likeliest tokens, or all, the likeliest first; of equal ones the first."""
         if not k or k >= values.size:
             return np.argsort(-values, kind="stable")
-        rows = values.size // GROUP
-        # of k groups the largest ones are at least as large as the k-th largest of all groups' largest ones
-        tops = values[: rows * GROUP].reshape(rows, GROUP).max(1) if rows > k else values
+        groups = values.size // GROUP
+        # of k groups the largest ones are at least as large as the k-th largest of all groups' largest ones; a group is every so-manieth
+        tops = values[: groups * GROUP].reshape(GROUP, groups).max(0) if groups > k else values
         least = np.partition(tops, -k)[-k]
         ids = np.flatnonzero(values >= least if least > -np.inf else values > least)
         return ids[np.argsort(-values[ids], kind="stable")][:k]
