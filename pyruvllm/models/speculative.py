@@ -106,8 +106,10 @@ class DraftModel:
 
     def behind(self, ids: Sequence[int]) -> int:
         history = self._speaker.history
-        same = next((at for at, (one, other) in enumerate(zip(history, ids, strict=False)) if one != other), len(history))
-        return len(ids) - min(same, len(ids) - 1)
+        shared = min(len(history), len(ids) - 1)
+        if list(history[:shared]) == list(ids[:shared]):  # as in every round but the first of a text
+            return len(ids) - shared
+        return len(ids) - next(at for at, (one, other) in enumerate(zip(history, ids, strict=False)) if one != other)
 
     async def draft(self, ids: Sequence[int], count: int, choose: Choose, pace: Pace) -> list[int]:
         speaker = self._speaker

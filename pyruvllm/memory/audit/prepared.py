@@ -82,7 +82,7 @@ class Preparation:
         self._loop, entries = None, list(islice(self._raw.values(), SLICE))
         self._take(entries)
         try:
-            for each in self.of(entries, self.users(entries) if entries else {}):
+            for each in self._made(entries, self.users(entries)) if entries else ():
                 self._ready[each.entry.request_id] = each
         except RuvLLMError:
             pass  # the write meets it again, and tells
