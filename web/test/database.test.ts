@@ -103,7 +103,7 @@ for (const [what, damage, kind] of [
   ["a lost manifest", (name) => alter(name, "meta", (meta) => meta.delete("manifest")), "CorruptError"],
   ["swapped extents", swapExtents, "CorruptError"],
   ["an older extent put back", (name) => changeHead(name, (head) => ({ ...head, sequence: head.sequence - 1 })), "CorruptError"],
-  ["a newer format", (name) => changeHead(name, (head) => ({ ...head, format: 3 })), "NewerError"],
+  ["a newer format", (name) => changeHead(name, (head) => ({ ...head, format: 5 })), "NewerError"],
 ] as [string, (name: string) => Promise<void>, string][]) {
   test(`${what} is reported as ${kind} and overwrites nothing`, async () => {
     const name = fresh();

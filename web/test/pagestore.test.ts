@@ -126,6 +126,92 @@ test("any order of writes, commits and folds reads back as written", async () =>
   idb.close();
 });
 
+test("any order of writes large and small, failures, commits and folds is read alike anew and by who follows", async (context) => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  let seed = 11;
+  const random = (below: number) => (seed = (seed * 48271) % 2147483647) % below;
+  file.set(new Uint8Array(EXTENT + 3 * PAGE).map(() => random(256)), 0);
+  await store.commit(file);
+  const [follower, copy] = await opened(name);
+  let followed = 0;
+  for (let round = 0; round < 150; round++) {
+    for (let write = random(12); write >= 0; write--) {
+      const whole = random(2) === 0; // as SQLite writes, with a few bytes of it changed; else any piece
+      const page = random(130);
+      const bytes = whole ? file.page(page).slice() : new Uint8Array(1 + random(3 * PAGE));
+      for (let n = random(4); n >= 0; n--) bytes[random(bytes.length)] = random(256);
+      file.set(bytes, page * PAGE + (whole ? 0 : random(PAGE)));
+    }
+    const failing = random(8) === 0;
+    if (failing) {
+      const put = context.mock.method(IDBObjectStore.prototype, "put", () => {
+        throw new DOMException("full", "QuotaExceededError");
+      });
+      await assert.rejects(store.commit(file));
+      put.mock.restore();
+      continue;
+    }
+    const committed = file.image();
+    await store.commit(file, random(6) === 0);
+    await store.foldSome();
+    if (random(3) === 0) {
+      const found = await follower.newer();
+      if (found) follower.take(copy, found);
+      assert.deepEqual(copy.image(), committed);
+      followed++;
+    }
+    if (random(10) === 0) assert.deepEqual((await stored(name)).image(), committed);
+  }
+  assert.ok(followed > 20);
+  store.close();
+  follower.close();
+});
+
+test("a commit writes the parts of pages that changed, and nothing where nothing did", async () => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  file.set(new Uint8Array(50 * PAGE).fill(1), 0);
+  await store.commit(file);
+  for (let n = 0; n < 50; n++) {
+    const same = file.page(n).slice();
+    if (n % 2) same[n * 80] = 2;
+    file.set(same, n * PAGE);
+  }
+  assert.equal(await store.commit(file), true);
+  assert.equal(await store.commit(file), false);
+  store.close();
+  const idb = (await connect(name, false))!;
+  const records: Uint8Array[] = await settled(idb.transaction("log").objectStore("log").getAll(IDBKeyRange.bound([2, 0], [2, Infinity])));
+  idb.close();
+  assert.equal(records.length, 1);
+  assert.ok(records[0]!.length < 25 * 150, `${records[0]!.length} bytes for 25 changed bytes`);
+  assert.deepEqual((await stored(name)).page(49), file.page(49));
+});
+
+test("what an earlier version stored is read, and marked as newer with the next commit", async () => {
+  const name = fresh();
+  const [store, file] = await opened(name);
+  file.set(page(1), 0);
+  await store.commit(file);
+  store.close();
+  const head = async (change: (head: any) => any) => {
+    const idb = (await connect(name, false))!;
+    const meta = idb.transaction("meta", "readwrite").objectStore("meta");
+    const found = await settled(meta.get("head"));
+    await settled(meta.put(change(found), "head"));
+    idb.close();
+    return found.format;
+  };
+  await head((stored) => ({ ...stored, format: 1 }));
+  const [later, again] = await opened(name);
+  assert.equal(again.page(0)[9], 1);
+  again.set(page(2), PAGE);
+  await later.commit(again);
+  later.close();
+  assert.equal(await head((stored) => stored), 3);
+});
+
 test("a folded extent takes the log's place: later pages of the log still count, earlier ones do not", async () => {
   const name = fresh();
   const [store, file] = await opened(name);

@@ -309,7 +309,7 @@ test("a record of another memory is found, of every kind", async () => {
 
 test("a sealed memory passed off as a plain one, or with another epoch or commit, is refused", async () => {
   const head: any = victim.now.get("meta head")![1];
-  for (const other of [{ format: 1 }, { format: 3 }, { epoch: head.epoch + 1 }, { sequence: head.sequence - 1 }, { sequence: head.sequence + 1 }, { body: undefined }]) {
+  for (const other of [{ format: 1 }, { format: 3 }, { format: 5 }, { epoch: head.epoch + 1 }, { sequence: head.sequence - 1 }, { sequence: head.sequence + 1 }, { body: undefined }]) {
     await refused(`a head with ${JSON.stringify(other)}`, () => put(["meta", "head"], { ...head, ...other }));
   }
   await refused("plain, without keys", async () => {

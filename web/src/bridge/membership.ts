@@ -161,7 +161,7 @@ export class Membership {
     });
     if (!newer || this.left || member.writable) return;
     member.store.take(member.file, newer);
-    if (!newer.pages.length && !newer.extents.length) return;
+    if (!newer.changes.length && !newer.extents.length) return;
     member.reconnect(member.file);
     this.told?.("refreshed", "");
   }

@@ -2,19 +2,20 @@
 import { Failure } from "./failure";
 import { completed } from "./indexeddb";
 import type { Keys } from "./keys";
-import { EXTENT, PAGE, type PagedFile } from "./pagedfile";
+import { putGranules, readLogBody } from "./logrecord";
+import { extentOf, type Change, type PagedFile } from "./pagedfile";
 import { RecordKind, plainRecords } from "./records";
-import { LOG_HEADER, PLAIN, SEALED, damaged, inTurns, type Head, type HeadBody, type Position, type Stored } from "./stored";
+import { damaged, inTurns, isSealed, type Head, type HeadBody, type Position, type Stored } from "./stored";
 
 const ATTEMPTS = 10;
 
-/** `pages` are in the order of their commits. */
+/** `changes` are in the order of their commits. */
 export interface Newer extends HeadBody {
   epoch: number;
   sequence: number;
   generations: number[];
   extents: [number: number, bytes: Uint8Array][];
-  pages: [page: number, bytes: Uint8Array, sequence: number][];
+  changes: [change: Change, content: Uint8Array, sequence: number][];
   logBytes: Map<number, number>;
 }
 
@@ -40,10 +41,12 @@ export async function newer(name: string, at: Position, keys: Keys | undefined, 
 
 /** Brings the file and the position to what `newer` found, in one step. */
 export function take(file: PagedFile, at: Position, found: Newer): void {
-  const { size, extents, pages, generations, epoch, sequence, manifest, logFrom } = found;
-  const fresh = pages.filter(([page, , committed]) => committed > (generations[extentOf(page)] ?? 0) || !extents.length);
-  file.take(size, extents, fresh.map(([page, bytes]) => [page, bytes]));
-  for (const [page, , committed] of pages) if (!at.firstLogged.has(extentOf(page))) at.firstLogged.set(extentOf(page), committed);
+  const { size, extents, changes, generations, epoch, sequence, manifest, logFrom } = found;
+  file.take(size, extents);
+  for (const [{ page, mask }, content, committed] of changes) {
+    if (committed > (generations[extentOf(page)] ?? 0) || !extents.length) putGranules(file.page(page), mask, content);
+  }
+  for (const [{ page }, , committed] of changes) if (!at.firstLogged.has(extentOf(page))) at.firstLogged.set(extentOf(page), committed);
   for (const [extent, logged] of at.firstLogged) {
     const generation = generations[extent] ?? 0;
     if (logged > generation) continue;
@@ -57,7 +60,7 @@ export function take(file: PagedFile, at: Position, found: Newer): void {
 
 async function headBody(name: string, head: Head, keys: Keys | undefined): Promise<HeadBody> {
   const changed = () => new Failure("LockedError", `how "${name}" is protected was changed in another tab: open it again`);
-  if (head.format !== (keys ? SEALED : PLAIN)) throw changed();
+  if (isSealed(head) !== (keys !== undefined)) throw changed();
   let bytes: Uint8Array;
   try {
     bytes = await (keys?.records ?? plainRecords).unseal([RecordKind.Head, head.epoch, head.sequence], head.body);
@@ -84,11 +87,11 @@ async function difference(stored: Stored, body: HeadBody, generations: number[],
   });
   const log = stored.log.filter((entry) => entry.sequence >= expected);
   const bodies = await inTurns(log, (entry) => records.unseal([RecordKind.Log, entry.sequence, entry.part], entry.record));
-  const found: Newer = { ...body, epoch, sequence, generations, extents, pages: [], logBytes: new Map() };
+  const found: Newer = { ...body, epoch, sequence, generations, extents, changes: [], logBytes: new Map() };
   let part = 0;
   log.forEach((entry, i) => {
     if (entry.sequence !== expected || entry.part !== part) throw damaged(`its log lacks record ${expected}/${part}`);
-    const parts = logPages(bodies[i]!, (page, bytes) => found.pages.push([page, bytes, entry.sequence]));
+    const parts = readLogBody(bodies[i]!, (change, content) => found.changes.push([change, content, entry.sequence]));
     found.logBytes.set(expected, (found.logBytes.get(expected) ?? 0) + bodies[i]!.length);
     part++;
     if (part === parts) {
@@ -98,19 +101,6 @@ async function difference(stored: Stored, body: HeadBody, generations: number[],
   });
   if (expected !== sequence + 1) throw damaged(`its log ends before record ${expected}/${part} of commit ${sequence}`);
   return found;
-}
-
-/** Gives the pages of a log record, as views of it; returns of how many records its commit is made. */
-function logPages(body: Uint8Array, take: (page: number, bytes: Uint8Array) => void): number {
-  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  const count = view.getUint32(0);
-  const first = LOG_HEADER + 4 * count;
-  for (let n = 0; n < count; n++) take(view.getUint32(LOG_HEADER + 4 * n), body.subarray(first + n * PAGE, first + (n + 1) * PAGE));
-  return view.getUint32(4);
-}
-
-function extentOf(page: number): number {
-  return Math.floor((page * PAGE) / EXTENT);
 }
 
 /** The head, the log after a commit, and some extents. */

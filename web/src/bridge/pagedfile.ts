@@ -1,12 +1,20 @@
-// The database file of sql.js, held outside its heap in extents, which remembers the pages that were written.
+// The database file of sql.js, held outside its heap in extents, which remembers what was changed in it.
 //
 // Emscripten's in-memory file system touches a file's contents only through `length`, `subarray`, `set` and, at the first
 // write, `slice`. An object with these four, handed over by its own `slice`, becomes the file: nothing is copied when
 // the file grows, and every write of SQLite arrives in `set`.
 
-export const PAGE = 4096; // bytes; the unit in which changes are tracked and logged
+export const PAGE = 4096; // bytes; the unit in which SQLite writes
+export const GRANULES = 32; // of a page: the parts in which changes are tracked and logged
+export const GRANULE = PAGE / GRANULES; // bytes
 export const EXTENT = 256 * 1024; // bytes; the unit in which the base image is kept
 const LARGEST_READ = 65536; // bytes: SQLite reads at most one page of its largest size
+
+/** A page, and a mask of its granules that changed: an uint32 whose lowest bit is the first one. */
+export interface Change {
+  page: number;
+  mask: number;
+}
 
 export class PagedFile {
   readonly length = Number.MAX_SAFE_INTEGER; // the capacity: the file system never moves the contents to make room
@@ -15,7 +23,7 @@ export class PagedFile {
   /** Set when the file system truncated the file: it then holds contents of its own and writes go unseen. */
   detached = false;
   private readonly extents: Uint8Array[] = [];
-  private dirty = new Set<number>();
+  private dirty = new Map<number, number>(); // masks by page
 
   /** A file with the bytes of `image`, all of them still to be written to disk. */
   static from(image: Uint8Array): PagedFile {
@@ -32,10 +40,9 @@ export class PagedFile {
     return file;
   }
 
-  /** Takes over what another wrote to disk: whole extents first, then pages. The reader must be opened anew. */
-  take(size: number, extents: Iterable<[number, Uint8Array]>, pages: Iterable<[number, Uint8Array]>): void {
+  /** Takes over extents that another wrote to disk. The reader must be opened anew. */
+  take(size: number, extents: Iterable<[number, Uint8Array]>): void {
     for (const [number, bytes] of extents) this.extents[number] = bytes;
-    for (const [page, bytes] of pages) this.page(page).set(bytes);
     this.size = size;
     this.extents.length = Math.min(this.extents.length, this.extentCount);
   }
@@ -63,14 +70,16 @@ export class PagedFile {
 
   set(source: Uint8Array, position: number): void {
     for (let done = 0; done < source.length; ) {
-      const [extent, offset] = place(position + done);
-      const count = Math.min(EXTENT - offset, source.length - done);
-      this.extent(extent).set(source.subarray(done, done + count), offset);
-      done += count;
+      const page = Math.floor((position + done) / PAGE);
+      const offset = position + done - page * PAGE;
+      const part = source.subarray(done, done + PAGE - offset);
+      const before = this.page(page);
+      const mask = changed(before, part, offset);
+      if (mask) this.dirty.set(page, ((this.dirty.get(page) ?? 0) | mask) >>> 0);
+      before.set(part, offset);
+      done += part.length;
     }
     this.size = Math.max(this.size, position + source.length);
-    const last = Math.floor((position + source.length - 1) / PAGE);
-    for (let page = Math.floor(position / PAGE); page <= last; page++) this.dirty.add(page);
   }
 
   /** The bytes of one extent, made of zeros if nothing was written there yet; live, not a copy. */
@@ -91,16 +100,16 @@ export class PagedFile {
     return this.dirty.size > 0;
   }
 
-  /** The pages written since the last call, in order. */
-  takeDirty(): number[] {
-    const pages = [...this.dirty].sort((a, b) => a - b);
-    this.dirty = new Set();
-    return pages;
+  /** What changed since the last call, in order of pages. */
+  takeDirty(): Change[] {
+    const changes = Array.from(this.dirty, ([page, mask]) => ({ page, mask })).sort((a, b) => a.page - b.page);
+    this.dirty = new Map();
+    return changes;
   }
 
-  /** Gives back pages that did not reach the disk. */
-  markDirty(pages: Iterable<number>): void {
-    for (const page of pages) this.dirty.add(page);
+  /** Gives back what did not reach the disk. */
+  markDirty(changes: Iterable<Change>): void {
+    for (const { page, mask } of changes) this.dirty.set(page, ((this.dirty.get(page) ?? 0) | mask) >>> 0);
   }
 
   /** A copy of the whole file. */
@@ -138,4 +147,28 @@ export class PagedFile {
 function place(position: number): [extent: number, offset: number] {
   const extent = Math.floor(position / EXTENT);
   return [extent, position - extent * EXTENT];
+}
+
+/** The extent that a page lies in. */
+export function extentOf(page: number): number {
+  return Math.floor((page * PAGE) / EXTENT);
+}
+
+/** Which granules of a page would change if `part` were written to it from `offset` on. */
+function changed(page: Uint8Array, part: Uint8Array, offset: number): number {
+  let mask = 0;
+  if (part.length < PAGE || part.byteOffset % 4) {
+    for (let i = 0; i < part.length; i++) if (page[offset + i] !== part[i]) mask |= 1 << ((offset + i) / GRANULE);
+    return mask >>> 0;
+  }
+  const words = GRANULE / 4;
+  const [old, now] = [page, part].map((bytes) => new Int32Array(bytes.buffer, bytes.byteOffset, PAGE / 4)) as [Int32Array, Int32Array];
+  for (let granule = 0; granule < GRANULES; granule++) {
+    for (let word = granule * words; word < (granule + 1) * words; word++) {
+      if (old[word] === now[word]) continue;
+      mask |= 1 << granule;
+      break;
+    }
+  }
+  return mask >>> 0;
 }

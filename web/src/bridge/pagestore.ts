@@ -1,20 +1,20 @@
-// A PagedFile on disk: base image in extents, and on top of it a log of the pages that each commit changed.
+// A PagedFile on disk: base image in extents, and on top of it a log of what each commit changed.
 //
-// A commit is one strict readwrite transaction that writes its pages as log records and the head, so its cost is that
+// A commit is one strict readwrite transaction that writes its changes as log records and the head, so its cost is that
 // of what changed. After it was acknowledged, a few of the extents that the log has changes of are written anew and the
 // log loses what nobody needs any more. The epoch in the head fences: a writer whose epoch is not the stored one has been
 // replaced, and writes nothing.
 //
-// Stores: meta {head, manifest, and of a sealed memory keys, device}, log {[sequence, part]: pages}, base {extent number: bytes}.
+// Stores: meta {head, manifest, and of a sealed memory keys, device}, log {[sequence, part]: changes}, base {extent number: bytes}.
 import { Failure, failed } from "./failure";
 import { completed, connect, settled } from "./indexeddb";
 import { Keys, protectionIn, type Protection, type Secret } from "./keys";
 import { newer, take, type Newer } from "./newer";
-import { EXTENT, PAGE, PagedFile } from "./pagedfile";
+import { logBodies } from "./logrecord";
+import { PagedFile, extentOf, type Change } from "./pagedfile";
 import { RecordKind, plainRecords, type Records } from "./records";
-import { LOG_HEADER, PLAIN, SEALED, atTheStart, decoded, inTurns, read, unlocked, type Head, type HeadBody, type Position } from "./stored";
+import { PLAIN, SEALED, atTheStart, decoded, inTurns, read, unlocked, type Head, type HeadBody, type Position } from "./stored";
 
-const PAGES_PER_RECORD = 14; // 56 KB: values of 64 KB and more become files of their own, which is slow
 const LEAST_FOLD = 4; // extents per step: 1 MB
 const MOST_FOLD = 16;
 
@@ -82,18 +82,18 @@ export class PageStore {
   }
 
   /**
-   * Writes the pages that changed since the last commit. Resolves when they are on disk: false if there were none.
-   * On failure the pages stay marked as changed, and the disk has the commit before. `foldAll` plans a fold however short the log is.
+   * Writes what changed since the last commit. Resolves when it is on disk: false if there was nothing.
+   * On failure it stays marked as changed, and the disk has the commit before. `foldAll` plans a fold however short the log is.
    */
   async commit(file: PagedFile, foldAll = false): Promise<boolean> {
-    const pages = file.takeDirty();
-    const sequence = pages.length ? this.at.sequence + 1 : this.at.sequence;
+    const changes = file.takeDirty();
+    const sequence = changes.length ? this.at.sequence + 1 : this.at.sequence;
     const size = file.size;
-    const bodies = logBodies(file, pages); // copies: the file may change while they are on their way
+    const bodies = logBodies(file, changes);
     const bytes = bodies.reduce((sum, body) => sum + body.length, 0);
-    const extents = pages.map((page) => Math.floor((page * PAGE) / EXTENT));
+    const extents = changes.map(({ page }) => extentOf(page));
     this.fold = this.planFold(file, sequence, bytes, extents, foldAll);
-    if (!pages.length) return false;
+    if (!changes.length) return false;
     try {
       const records = await sealLog(this.records, sequence, bodies);
       await this.write(["meta", "log"], sequence, { size, manifest: this.at.manifest, logFrom: this.at.logFrom }, (transaction) => {
@@ -101,7 +101,7 @@ export class PageStore {
         records.forEach((record, part) => log.put(record, [sequence, part]));
       });
     } catch (error) {
-      file.markDirty(pages);
+      file.markDirty(changes);
       this.fold = undefined;
       throw failed(`saving changes of the database "${this.name}"`, error);
     }
@@ -198,8 +198,8 @@ export class PageStore {
   private async rewrite(file: PagedFile, keys: Keys | undefined): Promise<void> {
     const before = this.keys;
     const stored = this.keysStored;
-    const pages = file.takeDirty();
-    let later: number[] = [];
+    const changes = file.takeDirty();
+    let later: Change[] = [];
     const base = this.at.sequence + 1;
     const manifest = this.at.manifest + 1;
     const generations = Array.from({ length: file.extentCount }, () => base);
@@ -221,14 +221,14 @@ export class PageStore {
         log.forEach((record, part) => transaction.objectStore("log").put(record, [sequence, part]));
         transaction.objectStore("meta").put(manifestRecord, "manifest");
       });
-      const firstLogged = new Map(later.map((page) => [Math.floor((page * PAGE) / EXTENT), sequence]));
+      const firstLogged = new Map(later.map(({ page }) => [extentOf(page), sequence]));
       const logBytes = new Map(later.length ? [[sequence, bodies.reduce((sum, body) => sum + body.length, 0)]] : []);
       Object.assign(this.at, { generations, manifest, logFrom: base + 1, firstLogged, logBytes });
       this.fold = undefined;
     } catch (error) {
       this.keys = before;
       this.keysStored = stored;
-      file.markDirty(pages);
+      file.markDirty(changes);
       file.markDirty(later);
       throw error;
     }
@@ -348,22 +348,6 @@ function putKeys(meta: IDBObjectStore, keys: Keys | undefined): void {
 /** How long the log may get, in bytes, before it is folded: reading it takes longer than reading the base. */
 function logLimit(size: number): number {
   return Math.min(32 << 20, Math.max(4 << 20, size / 4));
-}
-
-function logBodies(file: PagedFile, pages: number[]): Uint8Array[] {
-  const records = Math.ceil(pages.length / PAGES_PER_RECORD);
-  return Array.from({ length: records }, (_, part) => {
-    const some = pages.slice(part * PAGES_PER_RECORD, (part + 1) * PAGES_PER_RECORD);
-    const body = new Uint8Array(LOG_HEADER + some.length * (4 + PAGE));
-    const view = new DataView(body.buffer);
-    view.setUint32(0, some.length);
-    view.setUint32(4, records);
-    some.forEach((page, n) => {
-      view.setUint32(LOG_HEADER + 4 * n, page);
-      body.set(file.page(page), LOG_HEADER + 4 * some.length + n * PAGE);
-    });
-    return body;
-  });
 }
 
 function sealLog(records: Records, sequence: number, bodies: Uint8Array[]): Promise<Uint8Array[]> {

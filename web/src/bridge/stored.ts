@@ -3,12 +3,13 @@
 import { Failure } from "./failure";
 import { completed } from "./indexeddb";
 import { Keys, type DeviceKey, type Secret } from "./keys";
-import { EXTENT, PAGE, PagedFile } from "./pagedfile";
+import { putGranules, readLogBody } from "./logrecord";
+import { PagedFile, extentOf } from "./pagedfile";
 import { RecordKind, plainRecords, type Label, type Records } from "./records";
 
-export const PLAIN = 1; // formats of the head
-export const SEALED = 2;
-export const LOG_HEADER = 8; // bytes: pages in this record, records in this commit (uint32 each)
+export const PLAIN = 3; // formats of the head, as written; 1 and 2 are the same with nothing but whole pages in their log
+export const SEALED = 4;
+const FORMATS = [1, 2, PLAIN, SEALED];
 const RECORDS_PER_READ = 64;
 const EXTENTS_PER_READ = 16; // 4 MB
 const AT_ONCE = 8; // records between which checking goes round; all at once would hold a large file three times
@@ -51,18 +52,22 @@ export function atTheStart(): Position {
   return { epoch: 0, sequence: 0, size: 0, manifest: 0, logFrom: 1, generations: [], firstLogged: new Map(), logBytes: new Map() };
 }
 
+export function isSealed(head: Head): boolean {
+  return head.format % 2 === 0;
+}
+
 /** Opens the keys of what is stored; undefined for a plain memory. Rejects where `secret` does not fit. */
 export async function unlocked(name: string, { head, keys, device }: Stored, secret: Secret): Promise<Keys | undefined> {
   if (head && head.format > SEALED) {
     throw new Failure("NewerError", `the database "${name}" has format ${head.format}, this version reads up to ${SEALED}; nothing was changed`);
   }
-  if (head && head.format !== PLAIN && head.format !== SEALED) throw damaged(`its head has format ${head.format}`);
+  if (head && !FORMATS.includes(head.format)) throw damaged(`its head has format ${head.format}`);
   const wanted = secret.passphrase !== undefined || secret.deviceKey === true;
-  if (keys === undefined && (!head || head.format === PLAIN)) {
+  if (keys === undefined && (!head || !isSealed(head))) {
     if (head && wanted) throw new Failure("StorageError", `"${name}" is not sealed: open it without a passphrase or device key, then protect it`);
     return undefined;
   }
-  if (!head || head.format !== SEALED || keys === undefined) throw tampered("its keys and its head do not belong together");
+  if (!head || !isSealed(head) || keys === undefined) throw tampered("its keys and its head do not belong together");
   return Keys.opened(name, keys, device, secret);
 }
 
@@ -103,7 +108,7 @@ function requireRoom(size: number): void {
   throw new Failure("StorageError", `${text}. Open it on a device with more memory, or export it there and open the file natively`);
 }
 
-/** Puts the logged pages over the base. Every record from `logFrom` to the last commit must be there. */
+/** Puts what was logged over the base. Every record from `logFrom` to the last commit must be there. */
 async function replay(file: PagedFile, position: Position, log: Stored["log"], records: Records): Promise<void> {
   const bodies = await inTurns(log, ({ sequence, part, record }) => records.unseal([RecordKind.Log, sequence, part] as Label, record));
   let expected = position.logFrom;
@@ -111,19 +116,15 @@ async function replay(file: PagedFile, position: Position, log: Stored["log"], r
   log.forEach((entry, i) => {
     if (entry.sequence !== expected || entry.part !== part) throw damaged(`its log lacks record ${expected}/${part}`);
     const body = bodies[i]!;
-    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-    const count = view.getUint32(0);
     position.logBytes.set(expected, (position.logBytes.get(expected) ?? 0) + body.length);
-    for (let n = 0; n < count; n++) {
-      const page = view.getUint32(LOG_HEADER + 4 * n);
-      const extent = Math.floor((page * PAGE) / EXTENT);
-      if (expected <= (position.generations[extent] ?? 0)) continue; // the base has it already
-      const start = LOG_HEADER + 4 * count + n * PAGE;
-      file.extent(extent).set(body.subarray(start, start + PAGE), page * PAGE - extent * EXTENT);
+    const parts = readLogBody(body, ({ page, mask }, content) => {
+      const extent = extentOf(page);
+      if (expected <= (position.generations[extent] ?? 0)) return; // the base has it already
+      putGranules(file.page(page), mask, content);
       if (!position.firstLogged.has(extent)) position.firstLogged.set(extent, expected);
-    }
+    });
     part++;
-    if (part === view.getUint32(4)) {
+    if (part === parts) {
       expected++;
       part = 0;
     }
