@@ -61,6 +61,7 @@ def wanted(memory: "UnifiedMemory") -> bool:
 async def tend(memory: "UnifiedMemory") -> None:
     """Brings every index to what it should be, a slice at a time, and saves it; then the edges that are still to be laid or read."""
     changed = False
+    await memory.waiting.nobody()
     while wanted(memory):
         if collection := due(memory):
             changed = changed or memory.writable

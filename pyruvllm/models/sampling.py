@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ConfigError
 
-GROUP = 128  # logits whose largest is looked at first
+GROUP = 64  # logits of which only the largest is looked at, unless that is among the likeliest
 FEW = 1024  # tokens that top-p and min-p mostly choose from
 
 
@@ -75,16 +75,16 @@ class Sampler:
         """What is drawn from: tokens (n,) int64, the most likely first, and their probabilities (n,) float64, which add up to 1."""
         chosen = self.sampling
         values = self._penalised(logits, before, allowed)
-        best = values.argmax() if values.size else 0
-        if values.size and np.isnan(values[best]):
+        count = chosen.top_k or FEW if chosen.temperature else 1
+        ids = self._best(values, count)
+        if len(ids) and np.isnan(values[ids[0]]):
             values = np.where(np.isnan(values), values.dtype.type(-np.inf), values)
-            best = values.argmax()
-        top = values[best] if values.size else -np.inf
+            ids = self._best(values, count)
+        top = values[ids[0]] if len(ids) else -np.inf
         if not np.isfinite(top):
             raise ConfigError(f"the largest of {values.size} logits is {top}: nothing can be chosen")
-        if chosen.temperature == 0:
-            return np.array([best]), np.ones(1)
-        ids = self._best(values, chosen.top_k or FEW)
+        if not chosen.temperature:
+            return ids, np.ones(1)
         powers = np.exp((values[ids].astype(np.float64) - top) / chosen.temperature)
         total = powers.sum()
         if not chosen.top_k and values.size > FEW:
@@ -126,14 +126,23 @@ class Sampler:
 
     @staticmethod
     def _best(values: np.ndarray, k: int) -> np.ndarray:
-        """The k likeliest tokens, or all, the likeliest first; of equal ones the first."""
-        if not k or k >= values.size:
-            return np.argsort(-values, kind="stable")
-        groups = values.size // GROUP
-        # of k groups the largest ones are at least as large as the k-th largest of all groups' largest ones; a group is every so-manieth
-        tops = values[: groups * GROUP].reshape(GROUP, groups).max(0) if groups > k else values
-        least = np.partition(tops, -k)[-k]
-        ids = np.flatnonzero(values >= least if least > -np.inf else values > least)
+        """The k likeliest tokens, or all, the likeliest first; of equal ones the first. Where some are NaN: one of these."""
+        if k == 1 and values.size:
+            return values.argmax(keepdims=True)
+        if not 0 < k < values.size:
+            order = np.argsort(-values, kind="stable")
+            return order[-1:] if values.size and np.isnan(values[order[-1]]) else order
+        groups = values.size // GROUP if values.size >= GROUP * k else 0
+        rows, rest = values[: groups * GROUP].reshape(GROUP, groups), values[groups * GROUP :]  # a group is a column
+        tops = np.append(rows.max(0), rest) if groups else values
+        largest = np.partition(tops, -k)[-k:]
+        if np.isnan(largest).any():
+            return np.flatnonzero(np.isnan(values))[:1]
+        least = max(largest[0], np.finfo(values.dtype).min)  # the k-th of the groups' largest is no larger than the k-th of all
+        found = np.flatnonzero(tops >= least)
+        inside = found[: np.searchsorted(found, groups)]
+        row, column = np.divmod(np.flatnonzero(rows[:, inside] >= least), max(len(inside), 1))
+        ids = np.append(row * groups + inside[column], found[len(inside) :] + groups * (GROUP - 1))
         return ids[np.argsort(-values[ids], kind="stable")][:k]
 
 

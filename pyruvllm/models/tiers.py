@@ -30,6 +30,7 @@ class Tiers:
         self._olds: list[int] = []
         self._tails: list[int] = []
         self._placed: tuple[Sequence | None, int] = None, -1
+        self._looking_back = False  # whether the old pages are read at all
 
     def record(self, layer: int, record: Record, q: np.ndarray, k: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
         """q, k, v of one layer, rotated to their positions, to what the heads gave."""
@@ -61,8 +62,10 @@ class Tiers:
         first = sequence.old_tokens
         for number in self._writes:
             buffer.patch(number, position=max(position - first, 0))
-        for number in self._olds:
-            buffer.patch(number, context=min(first, position + count), offset=position)
+        if first or self._looking_back:
+            for number in self._olds:
+                buffer.patch(number, context=min(first, position + count), offset=position)
+        self._looking_back = first > 0
         for number in self._tails:
             buffer.patch(number, context=max(position + count - first, 0), offset=position - first)
 

@@ -170,10 +170,7 @@ export class Database {
     if (!store || (!this.writable && !this.fenced)) return;
     await this.inTurn(() =>
       this.guarded(async () => {
-        do {
-          await store.commit(this.connection.file, true);
-          await store.foldSome();
-        } while (store.logged);
+        await store.foldAll(this.connection.file);
         this.others?.tabs.saved();
       }),
     );
@@ -295,7 +292,7 @@ export class Database {
   private continueFolding(store: PageStore): void {
     this.inTurn(async () => {
       if (this.closed || !this.writable) return;
-      await this.guarded(() => store.commit(this.connection.file)); // plans the next step
+      if (!store.planned) await this.guarded(() => store.commit(this.connection.file)); // plans
       this.foldLater(store);
     }).catch(() => undefined);
   }

@@ -15,8 +15,9 @@ import { PagedFile, extentOf, type Change } from "./pagedfile";
 import { RecordKind, plainRecords, type Records } from "./records";
 import { PLAIN, SEALED, atTheStart, decoded, inTurns, read, unlocked, type Head, type HeadBody, type Position } from "./stored";
 
-const LEAST_FOLD = 4; // extents per step: 1 MB
+const LEAST_FOLD = 4; // extents that a commit plans: 1 MB
 const MOST_FOLD = 16;
+const FOLD_STEP = 2; // of them in one transaction: a commit that comes meanwhile waits for no more
 
 interface Fold {
   sequence: number; // the commit whose state the copies are
@@ -110,11 +111,12 @@ export class PageStore {
     return true;
   }
 
-  /** Carries out what the last commit planned: a few extents of the base anew, and less log. True if the log is still too long. */
-  async foldSome(): Promise<boolean> {
-    const fold = this.fold;
+  /** Carries out some of what the last commit planned: a few extents of the base anew, and less log. True if there is more to do. */
+  async foldSome(most = this.logSize > 2 * logLimit(this.at.size) ? MOST_FOLD : FOLD_STEP): Promise<boolean> {
+    if (!this.fold) return false;
+    const fold = { ...this.fold, extents: this.fold.extents.slice(0, most) };
+    const left = { ...this.fold, extents: this.fold.extents.slice(most) };
     this.fold = undefined;
-    if (!fold) return false;
     const generations = this.at.generations.slice();
     const firstLogged = new Map(this.at.firstLogged);
     for (const [extent] of fold.extents) {
@@ -134,7 +136,21 @@ export class PageStore {
     });
     Object.assign(this.at, { generations, firstLogged, manifest, logFrom });
     for (const sequence of this.at.logBytes.keys()) if (sequence < logFrom) this.at.logBytes.delete(sequence);
-    return this.logSize > logLimit(fold.size);
+    if (left.extents.length) this.fold = left;
+    return this.planned || this.logSize > logLimit(fold.size);
+  }
+
+  /** Whether something of what the last commit planned is still to be folded. */
+  get planned(): boolean {
+    return this.fold !== undefined;
+  }
+
+  /** Commits, and leaves nothing to the log. */
+  async foldAll(file: PagedFile): Promise<void> {
+    do {
+      await this.commit(file, true);
+      await this.foldSome(MOST_FOLD);
+    } while (this.at.firstLogged.size);
   }
 
   /** Puts another file in the place of everything stored, in one transaction, under the same keys. */
@@ -174,11 +190,6 @@ export class PageStore {
   close(): void {
     this.idb?.close();
     this.idb = undefined;
-  }
-
-  /** Whether some extent of the base is older than the log. */
-  get logged(): boolean {
-    return this.at.firstLogged.size > 0;
   }
 
   private get records(): Records {
@@ -256,14 +267,21 @@ export class PageStore {
     const current = meta.get("head") as IDBRequest<Head | undefined>;
     current.onsuccess = () => {
       fenced = !this.owns(current.result);
-      if (fenced) return transaction.abort();
+      if (fenced) transaction.abort(); // what was asked for meanwhile is undone
+      else transaction.commit();
+    };
+    const written = completed(transaction);
+    try {
       meta.put(head, "head");
       if (!keysStored) putKeys(meta, keys);
       put(transaction);
-      transaction.commit();
-    };
+    } catch (error) {
+      transaction.abort();
+      await written.catch(() => undefined);
+      throw error;
+    }
     try {
-      await completed(transaction);
+      await written;
     } catch (error) {
       if (fenced) {
         throw new Failure("FencedError", `another tab writes the database "${this.name}" now; what this one had not saved was not written`);
