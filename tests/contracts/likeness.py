@@ -1,5 +1,7 @@
 """What is laid between records that are alike, and that nothing is left out or left over."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,28 @@ class LikenessContract:
         await log.flush()
         await memory.grown()
         assert memory.graph.neighbours("request-9", "similar", "out") == ["request-0", "request-1", "request-3"]
+        await log.close()
+
+    async def test_laying_stands_aside_for_who_waits_for_a_write(self, open_memory):
+        memory = await open_memory()
+        log, edges_then = WitnessLog(memory), []
+        log.record(entry(0, query_embedding=near(1, 0.9)))
+        await log.flush()
+        await memory.grown()
+        log.record(entry(1, query_embedding=near(2, 0.9)))
+        flush = memory.driver.flush
+
+        async def slow():
+            for _ in range(20):  # turns in which something else could have begun
+                await asyncio.sleep(0)
+            edges_then.append(memory.graph.count("similar"))
+            await flush()
+
+        memory.driver.flush = slow
+        await log.flush()
+        memory.driver.flush = flush
+        await memory.grown()
+        assert edges_then[0] == 0 and memory.graph.count("similar") > 0
         await log.close()
 
     async def test_only_the_nearest_few_are_linked(self, open_memory):

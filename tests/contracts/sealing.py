@@ -129,6 +129,7 @@ class SealingContract:
         await driver.close()
         file = await sealed_file(image, "travel")
         assert b"travels" not in file
+        assert int.from_bytes(file[60:64]) == 2  # the format, which both hosts read and write
         assert await open_sealed_file(file, "travel") == image
         with pytest.raises(PassphraseError):
             await open_sealed_file(file, "wrong")

@@ -6,9 +6,10 @@ import { Keys } from "./keys";
 import { PagedFile } from "./pagedfile";
 import { RecordKind } from "./records";
 import { PackedRows, RowPacker, ValueKind } from "./rows";
-import { SEALED, decoded, unlocked, type HeadBody, type Stored } from "./stored";
+import { decoded, unlocked, type HeadBody, type Stored } from "./stored";
 
 const APPLICATION_ID = 0x50527653; // "PRvS"; a plain memory has "PRvL"
+const FORMAT = 2; // a log, where there is one, has whole pages only
 const TABLES = [
   "CREATE TABLE meta (kind INTEGER PRIMARY KEY, first INTEGER, second INTEGER, record BLOB)",
   "CREATE TABLE log (place INTEGER PRIMARY KEY, record BLOB)", // sequence * 65536 + part
@@ -25,7 +26,7 @@ export async function sealedFile(image: Uint8Array, passphrase: string): Promise
   const { records } = keys;
   const container = await openDatabase(":memory:");
   try {
-    for (const sql of [`PRAGMA application_id = ${APPLICATION_ID}`, `PRAGMA user_version = ${SEALED}`, ...TABLES]) container.run(sql);
+    for (const sql of [`PRAGMA application_id = ${APPLICATION_ID}`, `PRAGMA user_version = ${FORMAT}`, ...TABLES]) container.run(sql);
     const meta = [
       [RecordKind.Keys, keys.generation, 0, keys.record],
       [RecordKind.Manifest, 1, 0, await records.seal([RecordKind.Manifest, 1, 0], new Uint8Array(generations.buffer))],
