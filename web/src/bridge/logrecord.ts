@@ -5,6 +5,7 @@
 // lowest bit for the first) and the granules.
 import { GRANULE, GRANULES, PAGE, type Change, type PagedFile } from "./pagedfile";
 
+const ALL = 0xffffffff; // the mask of a whole page
 const HEADER = 8; // bytes
 const NUMBER = 4;
 const MASK = 4;
@@ -47,14 +48,11 @@ export function readLogBody(body: Uint8Array, take: (change: Change, content: Ui
 export function putGranules(page: Uint8Array, mask: number, content: Uint8Array): void {
   if (mask === ALL) return page.set(content);
   let from = 0;
-  for (let granule = 0; granule < GRANULES; granule++) {
-    if (!(mask & (1 << granule))) continue;
-    page.set(content.subarray(from, from + GRANULE), granule * GRANULE);
+  eachGranule(mask, (start) => {
+    page.set(content.subarray(from, from + GRANULE), start);
     from += GRANULE;
-  }
+  });
 }
-
-export const ALL = 0xffffffff; // the mask of a whole page
 
 function logBody(file: PagedFile, group: Change[], records: number): Uint8Array {
   const size = group.reduce((sum, { mask }) => sum + NUMBER + contentSize(mask), HEADER);
@@ -71,15 +69,19 @@ function logBody(file: PagedFile, group: Change[], records: number): Uint8Array 
     } else {
       view.setUint32(at, mask);
       let to = at + MASK;
-      for (let granule = 0; granule < GRANULES; granule++) {
-        if (!(mask & (1 << granule))) continue;
-        body.set(content.subarray(granule * GRANULE, (granule + 1) * GRANULE), to);
+      eachGranule(mask, (start) => {
+        body.set(content.subarray(start, start + GRANULE), to);
         to += GRANULE;
-      }
+      });
     }
     at += contentSize(mask);
   });
   return body;
+}
+
+/** Calls with where each granule of a mask starts in its page. */
+function eachGranule(mask: number, act: (start: number) => void): void {
+  for (let granule = 0; granule < GRANULES; granule++) if (mask & (1 << granule)) act(granule * GRANULE);
 }
 
 function contentSize(mask: number): number {
