@@ -76,8 +76,8 @@ def web(rest: Sequence[str]) -> list[Command]:
 
 
 def node(rest: Sequence[str]) -> list[Command]:
-    """Without arguments what Node itself has a part in (files, IndexedDB without locks, onnxruntime, signatures, values that cross), and one
-    look at each of the rest: that computes the same in Chromium, whose engine it shares.
+    """Without arguments what Node itself has a part in (assets, IndexedDB without locks, onnxruntime, signatures, values that cross), and a
+    look at the rest, which computes the same in Chromium, whose engine it shares.
     """
     given = tests_of(rest, *(f"tests/pyodide/suite/test_{each}" for each in OF_NODE))
     return [[environment.node(), *stack_switching(), ROOT / "tests" / "pyodide" / "node.mjs", *given]]
