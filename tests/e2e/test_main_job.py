@@ -186,7 +186,8 @@ def test_a_broken_file_is_refused_and_changes_nothing(home: Page, tmp_path: Path
     expect(library(page, "Lease")).to_be_visible()
 
 
-def test_a_full_disk_is_said_and_a_later_try_saves(page: Page, context: BrowserContext, site: str, tmp_path: Path):
+def test_a_full_disk_is_said_and_a_later_try_saves(context: BrowserContext, site: str, tmp_path: Path):
+    page = context.pages[0]
     devtools = context.new_cdp_session(page)  # before anything is stored: Chromium remembers for a while how much room there was
     devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 4 << 20})
     page.goto("/")

@@ -182,7 +182,7 @@ def smaller(route: Route) -> None:
 
 
 def test_what_leaves_is_shown(page: Page):
-    page.context.route(re.compile(r"/worker\.js$"), smaller)
+    page.route(re.compile(r"/worker\.js$"), smaller)
     view = begin(page)
     load_built_in(page)
     for question in (*QUESTIONS, *QUESTIONS):
