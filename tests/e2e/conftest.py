@@ -9,6 +9,7 @@ A test fails when a page of it threw, logged an error or broke the content polic
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,9 @@ class Console:
     def watch_page(self, page: Page) -> None:
         page.on("crash", lambda: self.lines.append("the page's process crashed"))
 
-    def unexpected(self) -> list[str]:
-        return [line for line in self.lines if not any(re.search(regex, line) for regex in self.allowed)]
+    def check(self) -> None:
+        unexpected = [line for line in self.lines if not any(re.search(regex, line) for regex in self.allowed)]
+        assert not unexpected, "the page reported errors:\n" + "\n".join(unexpected)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +75,7 @@ def console() -> Iterator[Console]:
     """The errors of all pages of the test; looked at when it ends."""
     seen = Console()
     yield seen
-    assert not seen.unexpected(), "the page reported errors:\n" + "\n".join(seen.unexpected())
+    seen.check()
 
 
 def launched(playwright: Playwright, site: str, folder: str | Path, args: tuple[str, ...] = (), **options) -> BrowserContext:
@@ -114,6 +116,15 @@ def everyday(playwright: Playwright, site: str, tmp_path_factory) -> Iterator[Br
     """The Chromium that tests share."""
     context = launched(playwright, site, tmp_path_factory.mktemp("everyday"))
     yield context
+    context.close()
+
+
+@contextmanager
+def one_page(playwright: Playwright, site: str, folder: Path, **options) -> Iterator[tuple[Page, Console]]:
+    """A page for tests that leave to each other what they added, and what it reported; each looks at nothing but its own."""
+    context, seen = launched(playwright, site, folder, **options), Console()
+    seen.watch(context)
+    yield context.pages[0], seen
     context.close()
 
 
