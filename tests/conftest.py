@@ -9,5 +9,5 @@ pytest.register_assert_rewrite("tests.contracts", "tests.generators")  # they ar
 
 slow = [HealthCheck.too_slow]
 settings.register_profile("native", deadline=None, suppress_health_check=slow)
-settings.register_profile("pyodide", deadline=None, suppress_health_check=slow, max_examples=20)  # loops are five times slower there
+settings.register_profile("pyodide", deadline=None, suppress_health_check=slow, derandomize=True)  # and few examples: pyodide/plugin.py
 settings.load_profile("pyodide" if sys.platform == "emscripten" else "native")

@@ -169,7 +169,7 @@ class SqljsDriver:
             self._callbacks.clear()
 
     def _packed(self, rows: Sequence[Sequence[Value]]) -> Any:
-        return self._host.to_js(pack(rows))
+        return None if len(rows) == 1 and not len(rows[0]) else self._host.to_js(pack(rows))  # the bridge knows a row of none
 
     def _callback(self, what: str, function: Callable[..., Any]) -> Any:
         """The function as JavaScript can call it; the one before of its kind is called no more."""

@@ -2,7 +2,7 @@
 
 import copy
 import sys
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import pytest
@@ -21,6 +21,21 @@ def library() -> Library:
     """The bundled kernels in this host's memory, one for all tests."""
     files = bundled()
     return Library(manifest.read(files[manifest.FILE]), files, memory.current())
+
+
+@lru_cache(maxsize=2 * len(ROUNDS))  # the kernels of one operation come one after the other
+def twin(operation: str, seed: int, size: int):
+    """What the twin does in this case, which it is asked once however many kernels are compared with it."""
+    reference, kept = library().kernel(operation, "reference"), {}
+
+    def run(**values):
+        if not kept:
+            reference(**values)
+            kept.update(copy.deepcopy({name: value for name, value in values.items() if isinstance(value, np.ndarray)}))
+        for name, value in kept.items():
+            values[name][...] = value
+
+    return run
 
 
 def kernels() -> list[tuple[str, str]]:
@@ -44,9 +59,8 @@ each_compiled = pytest.mark.parametrize(("operation", "name"), [each for each in
 class KernelContract:
     @each_compiled
     def test_gives_what_its_twin_gives(self, operation, name):
-        twin = library().kernel(operation, "reference")
         for size, seed in ROUNDS:
-            fault = cases.fault(library().kernel(operation, name), twin, seed, size)
+            fault = cases.fault(library().kernel(operation, name), twin(operation, seed, size), seed, size)
             assert fault is None, f"size {size}, seed {seed}: {fault}"
 
     @each_kernel

@@ -111,7 +111,7 @@ def test_add_ask_reload_forget(home: Page):
     expect(library(page, "Choir")).to_be_visible()
 
 
-def test_the_witness_log_shows_what_was_asked_and_rated(home: Page):
+def test_a_rating_is_in_the_log_and_there_when_the_conversation_is_opened_again(home: Page):
     page = home
     paste(page, NOTE, "Lease")
     turn = ask(page, "When does the lease end?")
@@ -123,6 +123,9 @@ def test_the_witness_log_shows_what_was_asked_and_rated(home: Page):
     page.reload()
     ready(page)
     expect(log).to_contain_text("When does the lease end?")
+    page.go_back()
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Poor answer")).to_have_attribute("aria-pressed", "false")
 
 
 def test_the_sample_notebook_answers(home: Page):
@@ -186,7 +189,8 @@ def test_a_broken_file_is_refused_and_changes_nothing(home: Page, tmp_path: Path
     expect(library(page, "Lease")).to_be_visible()
 
 
-def test_a_full_disk_is_said_and_a_later_try_saves(page: Page, context: BrowserContext, site: str, tmp_path: Path):
+def test_a_full_disk_is_said_and_a_later_try_saves(context: BrowserContext, site: str, tmp_path: Path):
+    page = context.pages[0]
     devtools = context.new_cdp_session(page)  # before anything is stored: Chromium remembers for a while how much room there was
     devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 4 << 20})
     page.goto("/")
@@ -204,14 +208,3 @@ def test_a_full_disk_is_said_and_a_later_try_saves(page: Page, context: BrowserC
     page.reload()
     ready(page)
     expect(ask(page, "When does the lease end?")).to_contain_text("31 January 2029")
-
-
-def test_a_rating_is_there_when_the_conversation_is_opened_again(home: Page):
-    page = home
-    paste(page, NOTE, "Lease")
-    ask(page, "When does the lease end?").get_by_role("button", name="Good answer").click()
-    expect(page.get_by_text("that is recorded in the log")).to_be_visible()
-    page.reload()
-    ready(page)
-    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_role("button", name="Poor answer")).to_have_attribute("aria-pressed", "false")

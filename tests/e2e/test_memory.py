@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.e2e.test_page import FITS, PHONE, ready, settle, violations
+from tests.e2e.test_page import FITS, ready, settle, violations
 
 LISTEN = """
 window.calls = [];
@@ -182,7 +182,7 @@ def smaller(route: Route) -> None:
 
 
 def test_what_leaves_is_shown(page: Page):
-    page.context.route(re.compile(r"/worker\.js$"), smaller)
+    page.route(re.compile(r"/worker\.js$"), smaller)
     view = begin(page)
     load_built_in(page)
     for question in (*QUESTIONS, *QUESTIONS):
@@ -214,11 +214,3 @@ def test_what_leaves_is_shown(page: Page):
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.locator(".answer").last).to_contain_text(re.compile("Written by|Quoted"))
     assert in_use(page)["caches"]["hits"]["cold"] >= 1
-
-
-def test_it_fits_a_phone(new_context):
-    page = new_context(**PHONE).pages[0]
-    page.goto("/#/memory")
-    ready(page)
-    expect(page.locator("#view-memory")).to_contain_text("No language model is loaded")
-    assert page.evaluate(FITS) and violations(page) == []

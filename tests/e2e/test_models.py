@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from pyruvllm.models.adapter import Lora, write_adapter
 from tests.e2e.conftest import Console
-from tests.e2e.test_page import FITS, PHONE, ready, remember, settle, violations
+from tests.e2e.test_page import ready, remember, settle, violations
 from tests.generators.fileserver import FileServer, certified
 from tests.generators.scripted import CONTROL, scripted_model
 
@@ -191,14 +191,6 @@ def test_what_is_no_model_is_refused_and_the_panel_can_be_read(page: Page, files
     expect(view).to_contain_text("This device is offline")
     expect(view.get_by_role("button", name="Download LFM2 350M")).to_be_disabled()
 
-
-def test_it_fits_a_phone(new_context):
-    page = new_context(**PHONE).pages[0]
-    page.goto("/#/models")
-    ready(page)
-    expect(page.locator("#view-models")).to_contain_text("Qwen3 0.6B")
-    page.locator(".model-settings summary").click()
-    assert page.evaluate(FITS) and violations(page) == []
 
 
 def test_a_download_is_paused_goes_on_and_is_checked(new_context, console: Console, tmp_path: Path):

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from pyruvllm.storage import open_sealed_file
 from tests.e2e.conftest import Console
 from tests.e2e.test_main_job import NOTE, SECRET, STORES, ask, library, paste, ready
-from tests.e2e.test_page import FITS, settle, violations
+from tests.e2e.test_page import FITS, check
 
 PASSPHRASE = "harbour lamp nine Tuesdays"
 EVERYTHING = """async () => {
@@ -186,29 +186,28 @@ def test_a_tampered_notebook_says_so_and_is_left_alone(noted: Page, console: Con
     assert page.evaluate(EVERYTHING) == before
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_protection_is_for_everybody(new_context, scheme: str):
-    page = new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, reduced_motion="reduce").pages[0]
+def test_protection_is_for_everybody(new_context):
+    page = new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce").pages[0]
     page.goto("/#/storage")
     ready(page)
     view = page.get_by_role("region", name="Protection")
     view.get_by_role("button", name="Protect this notebook").click()
-    settle(page)
-    assert violations(page) == [] and page.evaluate(FITS)
+    check(page)
+    assert page.evaluate(FITS)
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("New passphrase", exact=True).fill(PASSPHRASE)
     dialog.get_by_label("The same once more", exact=True).fill(PASSPHRASE)
     page.keyboard.press("Enter")
     expect(view).to_contain_text("Opens with a passphrase")
-    settle(page)
-    assert violations(page) == [] and page.evaluate(FITS)
+    check(page)
+    assert page.evaluate(FITS)
     view.get_by_role("button", name="Lock now").click()
     field = page.get_by_label("Passphrase", exact=True)
     expect(field).to_be_focused()
-    settle(page)
-    assert violations(page) == [] and page.evaluate(FITS)
+    check(page)
+    assert page.evaluate(FITS)
     page.keyboard.type("not this one")
     page.keyboard.press("Enter")
     expect(page.locator("#unlock-problem")).to_contain_text("That is not the passphrase")
-    settle(page)
-    assert violations(page) == [] and page.evaluate(FITS)
+    check(page)
+    assert page.evaluate(FITS)

@@ -30,7 +30,8 @@ def storage(new_context, site):
         yield open_tab
 
 
-def test_either_tab_does_everything_and_the_second_goes_on_alone(page: Page, context: BrowserContext):
+def test_either_tab_does_everything_and_the_second_goes_on_alone(context: BrowserContext):
+    page = context.pages[0]
     page.goto("/")
     ready(page)
     second = context.new_page()

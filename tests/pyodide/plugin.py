@@ -6,14 +6,17 @@ coroutine runs as a task of its own, where nothing can block: the package is tes
 """
 
 import functools
+import gc
 import inspect
 import os
 import types
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 from pyodide.ffi import can_run_sync, run_sync
 
 LANE = os.environ["PYRUVLLM_LANE"]  # "node" or "chromium"
+EXAMPLES = 8  # of a property here: natively, where an example takes a fifth of the time, as many are tried as the test asks for
 OVER = object()
 
 
@@ -32,12 +35,27 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if is_hypothesis_test(item.obj):
+            few(item.function, EXAMPLES)
     if LANE == "chromium":
         return
     left_out = [item for item in items if item.get_closest_marker("chromium")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def few(test, examples):
+    """Tries no more examples of a property than these."""
+    asked = test._hypothesis_internal_use_settings
+    test._hypothesis_internal_use_settings = settings(asked, max_examples=min(asked.max_examples, examples))
+
+
+def pytest_collection_finish():
+    """What is there before the first test is no test's garbage: the collections that the package asks for need not walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def waiting(function):

@@ -1,19 +1,19 @@
 """The Pyodide distribution that the page serves: the core from npm, numpy by its digest, and the project's own wheel."""
 
-import hashlib
 import json
 import subprocess
 import zipfile
 from pathlib import Path
 
 from downloads import pyodide_file
-from environment import LOCK, PYTHON, WHEELS
+from environment import LOCK, PYTHON, WHEELS, node
 from kernels import kernels
-from steps import BUILD, DIST, ROOT, Failure, once, put, say
+from steps import BUILD, DIST, ROOT, WEB, Failure, once, put, run, say, sha256
 
 CORE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
 PACKAGES = ("numpy",)
 TEMPLATES = ("jinja2", "markupsafe")  # which chat templates of language models need; Pyodide's own builds are on its CDN only
+BYTECODE = WEB / "build" / "bytecode.mjs"
 SOURCES = [ROOT / "hnsw_pure", ROOT / "pyruvllm", ROOT / "pyproject.toml", ROOT / "LICENSE", ROOT / "README.md"]
 
 
@@ -37,7 +37,8 @@ def distribution(node_modules: Path) -> Path:
     """web/dist/pyodide, complete: ``import pyruvllm`` works there without any network."""
     core = node_modules / "pyodide"
     project = wheel()
-    once("distribution", [core / "pyodide-lock.json", core / "package.json", project, Path(__file__)], lambda: assemble(core, project))
+    inputs = [core / "pyodide-lock.json", core / "package.json", project, BYTECODE, Path(__file__)]
+    once("distribution", inputs, lambda: assemble(core, project))
     return DIST / "pyodide"
 
 
@@ -55,6 +56,10 @@ def assemble(core: Path, project: Path) -> list[Path]:
         entries[name] = own_entry(name, made[-1], [name], ["markupsafe"] if name == "jinja2" else [])
     made.append(put(project, target / project.name))
     entries["pyruvllm"] = own_entry("pyruvllm", project, ["pyruvllm", "hnsw_pure"], [*PACKAGES, "jinja2"])
+    archives = [each for each in made if each.suffix in (".whl", ".zip")]
+    run([node(), BYTECODE, core, *archives], "The Python of the page could not be compiled (above: why).")
+    for entry in entries.values():
+        entry["sha256"] = sha256(target / entry["file_name"])
     path = target / "pyodide-lock.json"
     path.write_text(json.dumps({"info": lock["info"], "packages": entries}, indent=1))
     return [*made, path]
@@ -85,7 +90,6 @@ def own_entry(name: str, wheel: Path, imports: list[str], depends: list[str]) ->
         "version": wheel.name.split("-")[1],
         "file_name": wheel.name,
         "install_dir": "site",
-        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
         "package_type": "package",
         "imports": imports,
         "depends": depends,

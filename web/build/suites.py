@@ -19,7 +19,19 @@ from steps import BUILD, DIST, ROOT, WEB, Failure, once, say
 
 Command = list[str | Path]
 LIMIT = 30 * 60  # seconds for one suite; none comes near it unless it hangs, on a machine two times slower than usual either
-OF_NODE = "adapters browser_host driver embedder models onnx_lm pack registry runtime stores tabs writeback".split()
+OF_NODE = """
+browser_host.py driver.py embedder.py pack.py registry.py
+models.py::TestChunks models.py::test_a_dropped_file_is_read_in_any_order
+onnx_lm.py::TestOnnxruntimeWeb
+adapters.py::TestVectorStore::test_with_jspi_it_can_be_waited_for
+models.py::TestGenerated::test_an_answer_is_written_and_names_its_sources
+runtime.py::TestInTheBrowser::test_a_sealed_memory_is_locked_and_opened_again
+runtime.py::TestInTheBrowser::test_answers_quote_the_right_note_and_say_why
+runtime.py::TestInTheBrowser::test_everything_is_there_after_reopening
+runtime.py::TestInTheBrowser::test_export_and_restore
+tabs.py::test_either_tab_remembers_asks_rates_and_forgets
+tabs.py::test_the_writer_closes_and_the_other_goes_on_writing
+""".split()
 LANES = (("unit",), ("lint", "types", "web", "node", "chromium"))  # run beside each other; e2e after them: people's patience is in it
 
 
@@ -64,8 +76,10 @@ def web(rest: Sequence[str]) -> list[Command]:
 
 
 def node(rest: Sequence[str]) -> list[Command]:
-    """Without arguments what Node itself has a part in; the rest computes the same in Chromium, whose engine it shares."""
-    given = tests_of(rest, *(f"tests/pyodide/suite/test_{name}.py" for name in OF_NODE))
+    """Without arguments what Node itself has a part in (assets, IndexedDB without locks, onnxruntime, signatures, values that cross), and a
+    look at the rest, which computes the same in Chromium, whose engine it shares.
+    """
+    given = tests_of(rest, *(f"tests/pyodide/suite/test_{each}" for each in OF_NODE))
     return [[environment.node(), *stack_switching(), ROOT / "tests" / "pyodide" / "node.mjs", *given]]
 
 

@@ -59,7 +59,8 @@ def _kept(tried: Case, seed: int, size: int) -> Arguments:
 def fault(kernel: Kernel, twin: Kernel, seed: int, size: int) -> str | None:
     """What a kernel does otherwise than its twin on one random case, in words; None where they agree."""
     tried = of(kernel.operation)
-    expected, found = (copy.deepcopy(made(tried, seed, size)) for _ in range(2))
+    given = made(tried, seed, size)
+    expected, found = copy.deepcopy(given), copy.deepcopy(given)
     twin(**expected)
     kernel(**found)
     if tried.same:
