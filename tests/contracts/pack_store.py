@@ -107,6 +107,18 @@ class StoreContract:
         loaded = await (await make_store()).load(wrong_in(1))
         assert (loaded.place, loaded.faults) == (BUNDLED, ("widen.simd128: 7 for 8",))
 
+    async def test_a_bundled_pack_is_looked_at_again_where_it_or_who_is_trusted_changed(self, make_shelf):
+        shelf, files, keys = await make_shelf(), [packs.files(1)], [packs.trusted()]
+        store = PackStore(shelf, trusted=lambda: keys[0], bundled=lambda: files[0])
+        sound = (await store.load(right)).pack
+        assert sound is not None and (await store.load(right)).pack is sound
+        files[0] = flipped(MODULE, 8 * 40)
+        altered = await store.load(right)
+        assert altered.pack is None and "altered" in altered.refused[0][1]
+        files[0], keys[0] = packs.files(1), {}
+        distrusted = await store.load(right)
+        assert distrusted.pack is None and distrusted.refused[0][0] == BUNDLED
+
     async def test_where_nothing_was_built_an_installed_pack_serves(self, make_shelf):
         store = PackStore(await make_shelf(), trusted=packs.trusted, bundled=lambda: pack.bundled("none"))
         loaded = await store.load(right)

@@ -141,10 +141,21 @@ def test_the_sample_notebook_answers(home: Page):
         expect(ask(page, question)).to_contain_text(words)
 
 
-def test_export_delete_everything_import(home: Page, tmp_path: Path):
+def test_a_broken_file_is_refused_then_export_delete_everything_import(home: Page, tmp_path: Path):
     page = home
     paste(page, NOTE, "Lease")
+    broken = tmp_path / "broken.sqlite"
+    broken.write_bytes(b"SQLite format 3\0" + b"\x5a" * 20_000)
     page.get_by_role("link", name="Storage").click()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("region", name="Storage").get_by_role("button", name="Import").click()
+    chooser.value.set_files(broken)
+    page.get_by_role("dialog").get_by_role("button", name="Replace").click()
+    expect(page.get_by_text("Not imported, everything is as it was")).to_be_visible()
+    page.reload()
+    ready(page)
+    expect(library(page, "Lease")).to_be_visible()
+
     storage = page.get_by_role("region", name="Storage")
     with page.expect_download() as download:
         storage.get_by_role("button", name="Export").click()
@@ -171,22 +182,6 @@ def test_export_delete_everything_import(home: Page, tmp_path: Path):
     expect(library(page, "Lease")).to_be_visible()
     page.goto("/#/")
     expect(ask(page, "When does the lease end?")).to_contain_text("31 January 2029")
-
-
-def test_a_broken_file_is_refused_and_changes_nothing(home: Page, tmp_path: Path):
-    page = home
-    paste(page, NOTE, "Lease")
-    broken = tmp_path / "broken.sqlite"
-    broken.write_bytes(b"SQLite format 3\0" + b"\x5a" * 20_000)
-    page.get_by_role("link", name="Storage").click()
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("region", name="Storage").get_by_role("button", name="Import").click()
-    chooser.value.set_files(broken)
-    page.get_by_role("dialog").get_by_role("button", name="Replace").click()
-    expect(page.get_by_text("Not imported, everything is as it was")).to_be_visible()
-    page.reload()
-    ready(page)
-    expect(library(page, "Lease")).to_be_visible()
 
 
 def test_a_full_disk_is_said_and_a_later_try_saves(context: BrowserContext, site: str, tmp_path: Path):

@@ -192,7 +192,6 @@ def test_what_is_no_model_is_refused_and_the_panel_can_be_read(page: Page, files
     expect(view.get_by_role("button", name="Download LFM2 350M")).to_be_disabled()
 
 
-
 def test_a_download_is_paused_goes_on_and_is_checked(new_context, console: Console, tmp_path: Path):
     """From the address that the catalogue names, which this browser finds at a server of the test's own."""
     console.allow("net::|Failed to load|CORS|Content Security Policy|violates")

@@ -113,7 +113,7 @@ def test_locking_clears_the_page_and_the_device_key_waits_for_a_person(noted: Pa
     expect(library(page, "Lease")).to_be_visible()
 
 
-def test_changing_and_removing_the_protection(noted: Page):
+def test_protection_is_changed_and_removed_and_an_export_is_sealed(noted: Page, tmp_path):
     page = noted
     protect(page, "A passphrase\\b(?!, and)")
     expect(page.get_by_role("region", name="Protection")).to_contain_text("Opens with a passphrase")
@@ -135,10 +135,7 @@ def test_changing_and_removing_the_protection(noted: Page):
     expect(page.get_by_role("region", name="Protection")).to_contain_text("Not protected")
     assert page.evaluate(STORES, SECRET)["secret"]
 
-
-def test_a_sealed_export_opens_natively_and_comes_back(noted: Page, tmp_path):
-    page = noted
-    page.get_by_role("link", name="Storage").click()
+    # a sealed export opens natively and comes back
     page.get_by_role("button", name="Save sealed").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("New passphrase", exact=True).fill(PASSPHRASE)
