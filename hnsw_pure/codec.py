@@ -47,7 +47,8 @@ class Rows:
 
     def at(self, places) -> "Rows":
         """Those at places (n,), or a slice."""
-        return Rows(*(part if part is None else part[places] for part in (self.values, self.halves, self.lengths)))
+        halves, lengths = self.halves, self.lengths
+        return Rows(self.values[places], None if halves is None else halves[places], None if lengths is None else lengths[places])
 
     def closeness(self, others: "Rows") -> np.ndarray:
         """Of each of these n to each of others (o,), (n, o) float32, up to a constant of the index."""

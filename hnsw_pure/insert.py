@@ -8,6 +8,7 @@ from .table import VectorTable
 
 SCAN_BELOW = 8192  # nodes per new node, for up to 16 new ones together: below, one matrix product finds candidates faster than walks
 _BLOCK = 4_000_000  # closenesses at a time, 16 MB
+_TOGETHER = 12  # candidates that are held against those after them in one product, though some may turn out to be dropped
 
 
 def link(graph: Graph, table: VectorTable, slots: np.ndarray, ef: int, visited: Visited) -> None:
@@ -124,17 +125,23 @@ def diverse(table: VectorTable, near: np.ndarray, values: np.ndarray, m: int, pi
     chosen = []
     room = m if pinned is None else m - int(pinned.sum())
     while len(left):
-        if pinned is None or not pinned[left[0]]:
-            room -= 1
-        chosen.append(left[0])
-        if room == 0:
-            if pinned is not None:
-                chosen.extend(left[1:][pinned[left[1:]]])
-            break
-        stays = rows.at(slice(1, None)).closeness(rows.at(slice(1)))[:, 0] < values[left[1:]]
+        some = min(len(left), _TOGETHER)
+        dropped = ~(rows.at(slice(some)).closeness(rows) < values[left])  # [i, j]: j is, where i is chosen
         if pinned is not None:
-            stays |= pinned[left[1:]]
-        left, rows = left[1:][stays], rows.at(slice(1, None)).at(stays)
+            dropped &= ~pinned[left]
+        stays = np.ones(len(left), bool)
+        for place in range(some):
+            if not stays[place]:
+                continue
+            chosen.append(left[place])
+            if pinned is None or not pinned[left[place]]:
+                room -= 1
+            if room == 0:
+                after = left[place + 1 :]
+                return np.array(chosen if pinned is None else [*chosen, *after[pinned[after]]], np.int64)
+            stays &= ~dropped[place]
+        stays[:some] = False
+        left, rows = left[stays], rows.at(stays)
     return np.array(chosen, np.int64)
 
 
