@@ -42,7 +42,8 @@ class Pen(Arena):
         super().__init__(256 << 20)
         self.start = 0
 
-    def _config(self) -> wt.Config:
+    @classmethod
+    def _config(cls) -> wt.Config:
         config = super()._config()
         config.consume_fuel = True
         return config

@@ -5,6 +5,7 @@ import platform
 from bisect import bisect, insort
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -30,7 +31,7 @@ class Arena:
 
     def __init__(self, limit: int = 4 << 30) -> None:
         self.engine = f"wasmtime {version('wasmtime')} on {_processor()}"
-        self._engine = wt.Engine(self._config())
+        self._engine = self._compiler()
         self._store = wt.Store(self._engine)
         self._pages = min(limit // PAGE, 65536)
         self._memory = wt.Memory(self._store, wt.MemoryType(wt.Limits(STACK // PAGE, self._pages)))
@@ -41,7 +42,13 @@ class Arena:
         self._holes: list[tuple[int, int]] = []  # (start, length) of free memory, ascending, no two adjacent
         self._given: deque[tuple[int, int]] = deque()  # free memory that is not among the holes yet
 
-    def _config(self) -> wt.Config:
+    @classmethod
+    @cache
+    def _compiler(cls) -> wt.Engine:
+        return wt.Engine(cls._config())
+
+    @classmethod
+    def _config(cls) -> wt.Config:
         config = wt.Config()
         config.wasm_relaxed_simd = True
         return config
@@ -69,7 +76,7 @@ class Arena:
             "__stack_pointer": self._stack,
         }
         try:
-            compiled = wt.Module(self._engine, module)
+            compiled = _compiled(self._engine, module)
             instance = wt.Instance(self._store, compiled, [given[each.name] for each in compiled.imports])
             exports = instance.exports(self._store)
             for start in ("__wasm_apply_data_relocs", "__wasm_call_ctors"):
@@ -120,6 +127,11 @@ class Arena:
             at -= 1
             del self._holes[at]
         self._holes.insert(at, (start, length))
+
+
+@lru_cache(maxsize=64)  # both builds of every family, for all memories of the process
+def _compiled(engine: wt.Engine, module: bytes) -> wt.Module:
+    return wt.Module(engine, module)
 
 
 def _rounded(size: int) -> int:

@@ -47,13 +47,16 @@ def of(operation: Operation) -> Case:
 
 
 def made(tried: Case, seed: int, size: int) -> Arguments:
-    """The arguments of one random case, not to be written to. Small ones are kept: making a graph takes longer than trying a kernel."""
-    return _kept(tried, seed, size) if size < 2 else tried(np.random.default_rng(seed), size)
+    """The arguments of one random case, not to be written to. They are kept: making a graph takes longer than trying a kernel."""
+    return (_small if size < 2 else _large)(tried, seed, size)
 
 
-@lru_cache(maxsize=32)  # four for each variant of an operation, which are tried one after the other
-def _kept(tried: Case, seed: int, size: int) -> Arguments:
+def _made(tried: Case, seed: int, size: int) -> Arguments:
     return tried(np.random.default_rng(seed), size)
+
+
+_small = lru_cache(maxsize=32)(_made)  # four for each variant of an operation, which are tried one after the other
+_large = lru_cache(maxsize=1)(_made)
 
 
 def fault(kernel: Kernel, twin: Kernel, seed: int, size: int) -> str | None:

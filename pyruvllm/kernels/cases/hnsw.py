@@ -1,5 +1,8 @@
 """Graphs that hnsw_pure built, over vectors whose components are small whole numbers: their products are exact in any order of adding."""
 
+import copy
+from functools import lru_cache
+
 import numpy as np
 
 from hnsw_pure import HNSW
@@ -54,6 +57,12 @@ def graph_fault(expected, found, nearness):
 
 def grown(rng, size, metric, whole=True):
     """An index after additions and deletions."""
+    return copy.deepcopy(_grown(int(rng.integers(2**32)), size, metric, whole))
+
+
+@lru_cache(maxsize=16)  # the operations' cases of one seed begin alike, and building takes the longest
+def _grown(seed, size, metric, whole):
+    rng = np.random.default_rng(seed)
     count, dim, m = ((12, 3, 2), (150, 21, 3), (500, 64, 8))[size]
     count += int(rng.integers(0, 10))
     index = HNSW(dim, M=m, ef_construction=m + 10, metric=metric, seed=int(rng.integers(1000)))
