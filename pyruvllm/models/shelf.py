@@ -264,11 +264,13 @@ class ModelShelf:
         async with self._turn:
             if isinstance(self.model, OnnxLanguageModel):
                 await self.model.release()
-            self._let_go()
+            if self.model is not None:
+                self._let_go()
 
     def _dismiss(self) -> None:
-        if self._draft is not None:
-            self._draft.close()
+        if self._draft is None:
+            return
+        self._draft.close()
         self._draft = self.draft = None
         if self.loaded is not None:
             self.loaded = replace(self.loaded, draft=None)
