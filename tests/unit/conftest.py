@@ -1,10 +1,23 @@
 import asyncio
+import functools
 import itertools
 
 import pytest
 
 from tests.contracts.speaker import Decoders
 from tests.registries import steady
+
+
+@pytest.fixture(scope="session", autouse=True)
+def threads_that_sleep():
+    """onnxruntime's threads wait asleep: beside other work, and most sessions here are tiny, spinning costs more than the models do."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "InferenceSession", functools.partial(onnxruntime.InferenceSession, sess_options=options))
+        yield
 
 
 @pytest.fixture(scope="session")
