@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -25,10 +26,20 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 MODULES = sorted(path for package in ("hnsw_pure", "pyruvllm") for path in (ROOT / package).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Full names of all that a module imports, wherever in the module."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -93,7 +104,7 @@ def test_numpy_is_the_only_package_that_is_always_imported():
     for path in MODULES:
         always = {
             name.split(".")[0]
-            for node in ast.parse(path.read_text()).body
+            for node in tree(path).body
             if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0)
             for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
         }

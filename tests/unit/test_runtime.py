@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest_asyncio
 
 import pyruvllm
+from pyruvllm.storage import sealing
 from tests.contracts.runtime import RuntimeContract
 from tests.generators.scripted import scripted_model
 
@@ -11,6 +12,7 @@ from tests.generators.scripted import scripted_model
 @pytest_asyncio.fixture
 async def open_llm(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(sealing, "ROUNDS", 100_000)  # the fewest that are accepted: these tests derive a dozen keys
     opened = []
 
     async def open_llm(name="main", **options):

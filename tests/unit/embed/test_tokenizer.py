@@ -90,7 +90,7 @@ def reference(data):
 
 @pytest.mark.asset
 class TestAgainstReference:
-    @settings(max_examples=600)
+    @settings(max_examples=300)
     @given(texts)
     @example("")
     @example("a" * 100 + " " + "a" * 101)

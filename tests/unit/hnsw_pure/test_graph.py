@@ -36,7 +36,7 @@ def fault(index: HNSW) -> str | None:
     return index._graph.fault(live)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 999), m=st.integers(2, 5), kind=st.sampled_from(("spread", "equal", "line")), batch=st.integers(1, 90))
 def test_every_node_is_reached_whatever_goes(seed, m, kind, batch):
     random = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ import pytest
 from pyruvllm.kernels.pack import bundled, declared
 from wasm_kernels.fuzz import TRUSTED, Fuzzer
 
-ROUNDS = 60
+ROUNDS = 40
 
 
 @pytest.fixture(scope="module")

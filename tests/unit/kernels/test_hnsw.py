@@ -42,7 +42,7 @@ def fault(index: HNSW) -> str | None:
 @pytest.fixture(scope="module")
 def source():
     clustered = Clustered(96, topics=60)
-    return clustered.draw(6000), clustered.draw(300)
+    return clustered.draw(3000), clustered.draw(300)
 
 
 def test_both_builds_are_equally_good(source):
@@ -57,7 +57,7 @@ def test_both_builds_are_equally_good(source):
         assert found >= expected - 0.005
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 999), m=st.integers(2, 5), kind=st.sampled_from(("spread", "equal", "line")), batch=st.integers(1, 90))
 def test_every_node_is_reached_whatever_comes_and_goes(seed, m, kind, batch):
     """Built by kernels and by numpy in turn; what each touched is saved, so the saved index is the index."""
@@ -128,7 +128,7 @@ def test_a_graph_that_cannot_be_is_refused(library, operation, name, value):
                 library.kernel(operation, kernel)(**values)
 
 
-@settings(max_examples=90)
+@settings(max_examples=40)
 @given(operation=st.sampled_from(WALKS), seed=st.integers(0, 10**6), share=st.floats(0, 1), kept=st.booleans())
 def test_any_links_end_the_walk(library, operation, seed, share, kept):
     """Garbage for links, levels and parents: an answer or a refusal, never a trap and never without end."""

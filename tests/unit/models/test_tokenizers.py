@@ -104,7 +104,7 @@ BYTE_LEVEL = {pre: byte_level(pre, ("<|startoftext|>", "<|im_start|>", "<|im_end
 
 class TestByteLevel:
     @pytest.mark.parametrize("pre", REFERENCES)
-    @settings(max_examples=250, deadline=None)
+    @settings(max_examples=120, deadline=None)
     @given(text=SCRIPTS)
     @example(text=CORPUS)
     @example(text="a" * 3000 + " " * 500 + "\n" * 300)
@@ -208,7 +208,7 @@ SENTENCEPIECE = trained()
 
 
 class TestSentencePiece:
-    @settings(max_examples=250, deadline=None)
+    @settings(max_examples=120, deadline=None)
     @given(text=SCRIPTS.filter(lambda text: "\u2581" not in text and "\0" not in text))
     @example(text=CORPUS)
     def test_the_same_ids_and_back(self, text):

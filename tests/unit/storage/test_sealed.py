@@ -149,7 +149,7 @@ async def test_the_passphrase_is_stretched_as_said(path):
 
 
 async def test_a_killed_writer_loses_nothing_that_it_reported(path):
-    for _ in range(5):
+    for _ in range(3):
         writer = python(WRITE, str(path))
         first = int(writer.stdout.readline())
         time.sleep(random.uniform(0, 0.3))
@@ -167,7 +167,7 @@ async def test_a_killed_writer_loses_nothing_that_it_reported(path):
 
 async def test_killed_while_sealing_it_is_sealed_or_plain_and_whole(path):
     await (await noted(path, None, 300)).close()
-    for _ in range(4):
+    for _ in range(3):
         converter = python(CONVERT, str(path))
         assert converter.stdout.readline() == "begun\n"
         time.sleep(random.uniform(0, 0.2))

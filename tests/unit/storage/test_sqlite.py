@@ -63,7 +63,7 @@ async def test_another_process_is_the_writer(path):
 
 
 async def test_a_killed_writer_loses_nothing_that_it_reported(path):
-    for _ in range(5):
+    for _ in range(3):
         writer = python(WRITE, str(path))
         first = int(writer.stdout.readline())
         time.sleep(random.uniform(0, 0.2))
