@@ -126,7 +126,7 @@ def diverse(table: VectorTable, near: np.ndarray, values: np.ndarray, m: int, pi
     room = m if pinned is None else m - int(pinned.sum())
     while len(left):
         some = min(len(left), _TOGETHER)
-        dropped = rows.at(slice(some)).closeness(rows) >= values[left]  # [i, j]: by whom, were it chosen
+        dropped = ~(rows.at(slice(some)).closeness(rows) < values[left])  # [i, j]: j is, where i is chosen
         if pinned is not None:
             dropped &= ~pinned[left]
         stays = np.ones(len(left), bool)
