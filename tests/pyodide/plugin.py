@@ -5,6 +5,7 @@ suspends the WebAssembly stack (JSPI) until the coroutine is done, so pytest its
 coroutine runs as a task of its own, where nothing can block: the package is tested as a browser without JSPI would run it.
 """
 
+import asyncio
 import functools
 import gc
 import inspect
@@ -17,6 +18,7 @@ from pyodide.ffi import can_run_sync, run_sync
 
 LANE = os.environ["PYRUVLLM_LANE"]  # "node" or "chromium"
 EXAMPLES = 8  # of a property here: natively, where an example takes a fifth of the time, as many are tried as the test asks for
+LIMIT = 300  # seconds for a coroutine: where it waited then is in the traceback
 OVER = object()
 
 
@@ -58,12 +60,17 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def ended(coroutine):
+    """What it returns. TimeoutError."""
+    return run_sync(asyncio.wait_for(coroutine, LIMIT))
+
+
 def waiting(function):
     """A plain function that runs the coroutine function to its end."""
 
     @functools.wraps(function)
     def run(*arguments, **named):
-        return run_sync(function(*arguments, **named))
+        return ended(function(*arguments, **named))
 
     return run
 
@@ -78,8 +85,8 @@ def waiting_generator(function):
         async def step():
             return await anext(steps, OVER)
 
-        yield run_sync(step())
-        if run_sync(step()) is not OVER:
+        yield ended(step())
+        if ended(step()) is not OVER:
             raise RuntimeError(f"fixture {function.__name__} yielded twice")
 
     return run
@@ -94,7 +101,7 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(function):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    run_sync(function(**{name: pyfuncitem.funcargs[name] for name in names}))
+    ended(function(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
 
 
