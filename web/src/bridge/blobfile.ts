@@ -2,14 +2,16 @@
 import { Failure, failed } from "./failure";
 import { type Buffer, give, type OpenFile, short, sizeOf } from "./openfile";
 
-const CHUNK = 1 << 20; // bytes that are asked for at once
 const GAP = 1 << 12; // bytes that are read over rather than begun anew: tensors are aligned
 
-/** Bytes of the file as they come, from `at` on. What arrives does so in one buffer, so that a file of gigabytes leaves no garbage of gigabytes. */
+/**
+ * Bytes of the file as they come, as one stream: slices take twice as long. By a reader of its own chunks, though it leaves garbage: one
+ * that fills buffers ("byob") now and then never gets the first bytes, in Chromium 156 on a busy machine.
+ */
 interface Stream {
-  reader: ReadableStreamBYOBReader;
-  at: number;
-  buffer: ArrayBuffer;
+  reader: ReadableStreamDefaultReader<Uint8Array>;
+  at: number; // where `rest` begins
+  rest: Uint8Array; // what has come and was not asked for yet
 }
 
 export class BlobFile implements OpenFile {
@@ -26,19 +28,18 @@ export class BlobFile implements OpenFile {
     if (offset + length > this.size) throw short(this.size);
     const stream = this.taken(offset);
     try {
-      if (!stream) return give(new Uint8Array(await this.blob.slice(offset, offset + length).arrayBuffer()), room);
       while (stream.at < offset + length) {
-        const wanted = stream.at < offset ? offset - stream.at : Math.min(CHUNK, offset + length - stream.at);
-        const { value } = await stream.reader.read(new Uint8Array(stream.buffer, 0, wanted));
-        if (!value?.length) throw short(stream.at);
-        if (stream.at >= offset) give(value, room, stream.at - offset);
-        stream.at += value.length;
-        stream.buffer = value.buffer;
+        if (!stream.rest.length) stream.rest = await next(stream);
+        const skipped = Math.min(stream.rest.length, Math.max(0, offset - stream.at));
+        const part = stream.rest.subarray(skipped, skipped + offset + length - Math.max(offset, stream.at));
+        if (part.length) give(part, room, stream.at + skipped - offset);
+        stream.rest = stream.rest.subarray(skipped + part.length);
+        stream.at += skipped + part.length;
       }
       void this.stream?.reader.cancel();
       this.stream = stream;
     } catch (error) {
-      void stream?.reader.cancel();
+      void stream.reader.cancel();
       throw failed("reading the model file", error);
     }
   }
@@ -54,17 +55,22 @@ export class BlobFile implements OpenFile {
     this.stream = undefined;
   }
 
-  /** The stream at rest where it stands before `offset`, else a new one; undefined where the browser has none that fills buffers. */
-  private taken(offset: number): Stream | undefined {
+  /** The stream at rest where it stands before `offset`, else a new one. */
+  private taken(offset: number): Stream {
     const found = this.stream;
     if (found && found.at <= offset && offset - found.at <= GAP) {
       this.stream = undefined;
       return found;
     }
-    try {
-      return { reader: this.blob.slice(offset).stream().getReader({ mode: "byob" }), at: offset, buffer: new ArrayBuffer(CHUNK) };
-    } catch {
-      return undefined;
-    }
+    return { reader: this.blob.slice(offset).stream().getReader(), at: offset, rest: new Uint8Array() };
+  }
+}
+
+/** More of it, at least a byte. */
+async function next(stream: Stream): Promise<Uint8Array> {
+  for (;;) {
+    const { value, done } = await stream.reader.read();
+    if (done) throw short(stream.at);
+    if (value.length) return value;
   }
 }
