@@ -14,6 +14,8 @@ from tests.contracts.stores import WordEmbedder
 from tests.e2e.browser import until
 from tests.e2e.storage_page import storage_site
 
+TEXT = "hex(zeroblob(8000000))"  # 16 MB that the browser compresses: what it refused it may leave on the disk for a while, as garbage
+
 
 @pytest.fixture(scope="module")
 def site():
@@ -138,7 +140,7 @@ def test_room_can_be_made_on_a_full_disk(tab, context, site):
     page.evaluate("storage.write('notes', 10)")
     page.evaluate("storage.fill('notes', 6 << 20)")  # rows of the batch 0
     with pytest.raises(Error, match="QuotaError"):
-        page.evaluate("(sql) => storage.execute('notes', sql)", "INSERT INTO rows (batch, body) VALUES (-1, randomblob(16000000))")
+        page.evaluate("(sql) => storage.execute('notes', sql)", f"INSERT INTO rows (batch, body) VALUES (-1, {TEXT})")
     page.evaluate("storage.forget('notes', 1)")  # in memory only, as the disk is full
     page.evaluate("storage.compact('notes')")
     page.evaluate("storage.write('notes', 5)")
