@@ -128,6 +128,13 @@ def one_page(playwright: Playwright, site: str, folder: Path, **options) -> Iter
     context.close()
 
 
+def visited(page: Page, seen: Console) -> Iterator[Page]:
+    """Such a page at a new conversation; what it reported is looked at afterwards."""
+    page.goto("/#/")
+    yield page
+    seen.check()
+
+
 def leave_nothing(context: BrowserContext, site: str) -> None:
     """Closes its pages, and takes from the origin all that it kept, but for what the browser itself keeps of what it fetched."""
     blank = context.new_page()

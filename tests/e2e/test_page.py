@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.browser import ROOT
-from tests.e2e.conftest import Console, one_page
+from tests.e2e.conftest import Console, one_page, visited
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -71,11 +71,7 @@ def notebook(playwright, site: str, tmp_path_factory) -> Iterator[tuple[Page, Co
 
 @pytest.fixture
 def home(notebook: tuple[Page, Console]) -> Iterator[Page]:
-    """That page, at a new conversation."""
-    page, seen = notebook
-    page.goto("/#/")
-    yield page
-    seen.check()
+    yield from visited(*notebook)
 
 
 def test_the_first_paint_is_the_page_itself(page: Page, console: Console):

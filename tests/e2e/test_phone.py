@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Console, one_page
+from tests.e2e.conftest import Console, one_page, visited
 from tests.e2e.test_kernels import QUESTION, opened
 from tests.e2e.test_main_job import ask
 from tests.e2e.test_page import FITS, PHONE, check, ready, remember, violations
@@ -22,11 +22,7 @@ def held(playwright, site: str, tmp_path_factory) -> Iterator[tuple[Page, Consol
 
 @pytest.fixture
 def phone(held: tuple[Page, Console]) -> Iterator[Page]:
-    """One for all of them, at a new conversation."""
-    page, seen = held
-    page.goto("/#/")
-    yield page
-    seen.check()
+    yield from visited(*held)
 
 
 def test_touch_targets_are_large_enough(phone: Page):

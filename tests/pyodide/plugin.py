@@ -7,7 +7,6 @@ coroutine runs as a task of its own, where nothing can block: the package is tes
 
 import asyncio
 import functools
-import gc
 import inspect
 import os
 import types
@@ -52,12 +51,6 @@ def few(test, examples):
     """Tries no more examples of a property than these."""
     asked = test._hypothesis_internal_use_settings
     test._hypothesis_internal_use_settings = settings(asked, max_examples=min(asked.max_examples, examples))
-
-
-def pytest_collection_finish():
-    """What is there before the first test is no test's garbage: the collections that the package asks for need not walk through it."""
-    gc.collect()
-    gc.freeze()
 
 
 def ended(coroutine):

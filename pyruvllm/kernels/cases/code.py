@@ -1,8 +1,5 @@
 """Codes of random vectors, and graphs that hnsw_pure built over them."""
 
-import copy
-from functools import lru_cache
-
 import numpy as np
 
 from hnsw_pure import HNSW
@@ -10,7 +7,7 @@ from hnsw_pure.codec import codec
 from hnsw_pure.metric import METRICS, Metric
 
 from . import case
-from .hnsw import graph_fault, linked, searched
+from .hnsw import built_once, graph_fault, linked, searched
 
 SLACK = 5.0  # errors: hardly an estimate is further off
 
@@ -61,14 +58,9 @@ def _scale(arguments) -> float:
     return float(longest * (longest + np.linalg.norm(arguments["queries"], axis=1).max(initial=0)))
 
 
+@built_once
 def grown(rng, size, metric):
     """An index over codes after additions and deletions."""
-    return copy.deepcopy(_grown(int(rng.integers(2**32)), size, metric))
-
-
-@lru_cache(maxsize=16)
-def _grown(seed, size, metric):
-    rng = np.random.default_rng(seed)
     count, dim, m = ((12, 3, 2), (100, 130, 3), (400, 256, 8))[size]
     count += int(rng.integers(0, 10))
     index = HNSW(dim, M=m, ef_construction=m + 10, metric=metric, seed=int(rng.integers(1000)), codec=("int8", "bit1")[rng.integers(2)])

@@ -1,7 +1,7 @@
 """Graphs that hnsw_pure built, over vectors whose components are small whole numbers: their products are exact in any order of adding."""
 
 import copy
-from functools import lru_cache
+from functools import lru_cache, wraps
 
 import numpy as np
 
@@ -55,14 +55,15 @@ def graph_fault(expected, found, nearness):
     return None if shares[1] > shares[0] - slack else f"{shares[1]:.3f} of the nearest are linked, by the twin {shares[0]:.3f}"
 
 
+def built_once(build):
+    """``build`` from a seed that is drawn: the operations' cases of one seed begin alike, and building takes the longest."""
+    kept = lru_cache(maxsize=16)(lambda seed, *given, **named: build(np.random.default_rng(seed), *given, **named))
+    return wraps(build)(lambda rng, *given, **named: copy.deepcopy(kept(int(rng.integers(2**32)), *given, **named)))
+
+
+@built_once
 def grown(rng, size, metric, whole=True):
     """An index after additions and deletions."""
-    return copy.deepcopy(_grown(int(rng.integers(2**32)), size, metric, whole))
-
-
-@lru_cache(maxsize=16)  # the operations' cases of one seed begin alike, and building takes the longest
-def _grown(seed, size, metric, whole):
-    rng = np.random.default_rng(seed)
     count, dim, m = ((12, 3, 2), (150, 21, 3), (500, 64, 8))[size]
     count += int(rng.integers(0, 10))
     index = HNSW(dim, M=m, ef_construction=m + 10, metric=metric, seed=int(rng.integers(1000)))
