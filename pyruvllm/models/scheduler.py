@@ -20,7 +20,7 @@ import numpy as np
 from ..cache import Layout, SessionCaches
 from ..cache import Sequence as Cached
 from ..config import Clock
-from ..errors import CacheError, ConfigError, PersistError
+from ..errors import CacheError, ConfigError, PersistError, RuvLLMError
 from .batch import Batch
 from .decoder import Runner
 from .generate import Usage
@@ -178,21 +178,30 @@ class Scheduler:
             await self._task
 
     async def _run(self) -> None:
-        while self._streams:
-            ready = [stream for stream in self._streams if not stream._waits]
-            if not ready:
-                self._awake.clear()
-                await self._awake.wait()
-                continue
-            reading = next((stream for stream in ready if stream._next is None), None)
-            if reading is not None:
-                await self._attempt([reading], self._read)
-                await asyncio.sleep(0)
-            speaking = [stream for stream in ready if stream._next is not None and not stream._over]
-            if speaking:
-                await self._attempt(self._together(speaking), self._speak)
+        try:
+            while self._streams:
+                await self._round()
+        except Exception as error:  # a fault of ours: who reads would wait for what nobody makes any more
+            for stream in list(self._streams):
+                self._end(stream, "error", error)
+            raise
+
+    async def _round(self) -> None:
+        """A block of a prompt and a token of those that speak, or waiting for a reader."""
+        ready = [stream for stream in self._streams if not stream._waits]
+        if not ready:
+            self._awake.clear()
+            await self._awake.wait()
+            return
+        reading = next((stream for stream in ready if stream._next is None), None)
+        if reading is not None:
+            await self._attempt([reading], self._read)
             await asyncio.sleep(0)
-            self._trim()
+        speaking = [stream for stream in ready if stream._next is not None and not stream._over]
+        if speaking:
+            await self._attempt(self._together(speaking), self._speak)
+        await asyncio.sleep(0)
+        self._trim()
 
     def _trim(self) -> None:
         """Room is made between the turns, so that no token waits for it."""
@@ -341,15 +350,23 @@ class Scheduler:
         if finish in ("stop", "length", "context"):
             stream._show(stream._held + stream._text.end())
         self._streams.remove(stream)
+        stream._more.set()
+        self._wake()
         sequence = stream._sequence
         if sequence is not None and not sequence.released:
             self.runner.cache.pool.unpin(sequence.holding)
             if self.caches is None or stream.session is None:
                 self.runner.cache.release(sequence, keep=True)
             else:
-                self.caches.note(stream.session)
-        stream._more.set()
-        self._wake()
+                self._note(stream.session)
+
+    def _note(self, session: str) -> None:
+        """That its conversation is kept here: what was said does not depend on it."""
+        assert self.caches is not None
+        try:
+            self.caches.note(session)
+        except RuvLLMError as error:
+            log.warning("where the conversation %r is kept was not written down: %s", session, error)
 
     def _wake(self) -> None:
         self._awake.set()

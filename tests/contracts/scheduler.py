@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pyruvllm.cache import EXACT, SessionCaches
-from pyruvllm.errors import ConfigError, PoolFullError
+from pyruvllm.errors import ConfigError, PoolFullError, QuotaError
 from pyruvllm.models.sampling import Sampling
 from pyruvllm.models.scheduler import AHEAD, BusyError, Scheduler
 from pyruvllm.models.tokenizer import load
@@ -90,6 +90,39 @@ class SchedulerContract:
                 spread.append(max(len(stream.ids) for stream in streams) - min(len(stream.ids) for stream in streams))
         assert spread and max(spread) <= 6
         await busy.close()
+
+    async def test_what_cannot_be_written_down_is_no_fault_of_the_answer(self, kernels, open_memory, caplog, monkeypatch):
+        busy = scheduler(kernels, await open_memory())
+
+        def full(session):
+            raise QuotaError("the disk is full")
+
+        monkeypatch.setattr(busy.caches, "note", full)
+        stream = busy.submit(prompt(20), GREEDY, session="a", max_tokens=6)
+        async with asyncio.timeout(60):
+            await stream.text()
+        assert stream.ids == alone(kernels, prompt(20), 6)
+        assert "'a' is kept was not written down: the disk is full" in caplog.text
+
+    async def test_a_fault_beside_the_turns_is_told_to_who_reads(self, kernels, monkeypatch):
+        busy = scheduler(kernels)
+        streams = [busy.submit(prompt(20, number), GREEDY, max_tokens=6) for number in range(2)]
+
+        def broken(*_):
+            raise ZeroDivisionError("broken")
+
+        monkeypatch.setattr(busy.runner.cache.pool, "trim", broken)
+        for stream in streams:
+            with pytest.raises(ZeroDivisionError, match="broken"):
+                async with asyncio.timeout(60):
+                    await stream.text()
+            assert stream.usage.finish == "error"
+        with pytest.raises(ZeroDivisionError):
+            await busy.close()
+        monkeypatch.undo()
+        again = busy.submit(prompt(20), GREEDY, max_tokens=6)
+        await again.text()
+        assert again.ids == alone(kernels, prompt(20), 6), "the next one is served"
 
     async def test_a_conversation_goes_on_from_its_cache(self, kernels, open_memory):
         busy = scheduler(kernels, await open_memory())
