@@ -6,20 +6,26 @@ export function countDownloads(told: (done: number, total: number) => void): { r
   let done = 0;
   let total = 0;
   let known = true;
-  globalThis.fetch = async (input, init) => {
-    const response = await original(input, init);
-    if (!response.ok || !response.body) return response;
-    // a compressed body is longer than its content-length: then the sum is not known
-    if (response.headers.has("content-encoding")) known = false;
-    total += Number(response.headers.get("content-length") ?? 0);
-    const counter = new TransformStream<Uint8Array, Uint8Array>({
+  const counter = () =>
+    new TransformStream<Uint8Array, Uint8Array>({
       transform(part, out) {
         done += part.length;
         told(done, known ? total : 0);
         out.enqueue(part);
       },
     });
-    return new Response(response.body.pipeThrough(counter), { status: response.status, statusText: response.statusText, headers: response.headers });
+  globalThis.fetch = async (input, init) => {
+    const response = await original(input, init);
+    if (!response.ok || !response.body) return response;
+    // a compressed body is longer than its content-length: then the sum is not known
+    if (response.headers.has("content-encoding")) known = false;
+    total += Number(response.headers.get("content-length") ?? 0);
+    const counted = response.body.pipeThrough(counter());
+    if (isModule(response)) {
+      await counted.pipeTo(new WritableStream());
+      return original(input, { ...init, cache: "force-cache" });
+    }
+    return new Response(counted, { status: response.status, statusText: response.statusText, headers: response.headers });
   };
   return {
     restart() {
@@ -30,4 +36,9 @@ export function countDownloads(told: (done: number, total: number) => void): { r
       globalThis.fetch = original;
     },
   };
+}
+
+/** Whether it is WebAssembly that the browser keeps: of the untouched answer, and of no other, it keeps what it compiled as well. */
+function isModule(response: Response): boolean {
+  return response.headers.get("content-type")?.startsWith("application/wasm") === true && !response.headers.get("cache-control")?.includes("no-store");
 }
