@@ -1,7 +1,7 @@
 // ONNX models through onnxruntime-web: its plain WASM build, one thread, no worker and no eval of its own, so that it runs in a
 // worker under `script-src 'self' 'wasm-unsafe-eval'`, and in Node.
-import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
-import { asset, type Progress } from "./assets";
+import { type Env, env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
+import { asset, cached, type Progress } from "./assets";
 
 const RUNTIME = "wasm/ort-wasm-simd-threaded.wasm";
 
@@ -59,7 +59,7 @@ export async function createSession(
   let session: InferenceSession;
   try {
     session = await InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all", externalData });
-    delete env.wasm.wasmBinary; // compiled by now, and 14 MB
+    delete env.wasm.wasmBinary; // where it was given: compiled by now, and 14 MB
   } catch (error) {
     throw failure(`${path} is no model that onnxruntime-web ${env.versions.web} can run: ${message(error)}`, error);
   }
@@ -105,11 +105,14 @@ function places(metadata: readonly InferenceSession.ValueMetadata[]): Place[] {
   return metadata.map((each) => ({ name: each.name, type: each.isTensor ? each.type : "none", shape: each.isTensor ? [...each.shape] : [] }));
 }
 
-/** Loads the runtime once; a failure is forgotten, so that the next call tries again. */
+/**
+ * Loads the runtime once; a failure is forgotten, so that the next call tries again. In a browser it is compiled as it comes from its address,
+ * since what is compiled so is kept for the next start.
+ */
 function start(): Promise<void> {
-  runtime ??= asset(RUNTIME).then(
-    (binary) => {
-      Object.assign(env.wasm, { numThreads: 1, proxy: false, wasmBinary: binary });
+  runtime ??= located().then(
+    (place) => {
+      Object.assign(env.wasm, { numThreads: 1, proxy: false, ...place });
       env.logLevel = "error";
     },
     (error) => {
@@ -118,6 +121,11 @@ function start(): Promise<void> {
     },
   );
   return runtime;
+}
+
+async function located(): Promise<Pick<Env.WebAssemblyFlags, "wasmPaths" | "wasmBinary">> {
+  const wasm = await cached(RUNTIME);
+  return wasm ? { wasmPaths: { wasm } } : { wasmBinary: await asset(RUNTIME) };
 }
 
 function kind(name: string, data: Numbers): ElementType {
