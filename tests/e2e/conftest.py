@@ -113,8 +113,8 @@ def context(new_context: Callable[..., BrowserContext]) -> BrowserContext:
 
 @pytest.fixture(scope="session")
 def everyday(playwright: Playwright, site: str, tmp_path_factory) -> Iterator[BrowserContext]:
-    """The Chromium that tests share."""
-    context = launched(playwright, site, tmp_path_factory.mktemp("everyday"))
+    """The Chromium that tests share, of a person who wants no motion: drawing it takes a good part of two cores."""
+    context = launched(playwright, site, tmp_path_factory.mktemp("everyday"), reduced_motion="reduce")
     yield context
     context.close()
 

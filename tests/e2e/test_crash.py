@@ -5,7 +5,7 @@ import pytest
 from tests.e2e.killing import survive
 from tests.e2e.storage_page import storage_site
 
-KILLS = 20
+KILLS = 10
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def site():
         yield address
 
 
-def test_no_acknowledged_batch_is_lost_in_twenty_kills(new_context, console, tmp_path):
+def test_no_acknowledged_batch_is_lost_in_ten_kills(new_context, console, tmp_path):
     console.allow("crashed")
     profile = tmp_path / "profile"
     assert survive(new_context(str(profile)), profile, KILLS) > 10 * KILLS

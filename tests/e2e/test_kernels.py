@@ -31,7 +31,7 @@ def figure(view, label: str):
 
 def test_says_what_computes_and_how_fast(page: Page):
     page.goto("/")
-    ready(page)
+    expect(page.locator("#status")).to_have_attribute("data-state", "starting")
     page.keyboard.press("k")
     expect(page.get_by_role("heading", name="Kernels", level=2)).to_be_visible()
     page.reload()  # its address is kept

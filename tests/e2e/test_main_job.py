@@ -187,11 +187,11 @@ def test_a_broken_file_is_refused_then_export_delete_everything_import(home: Pag
 def test_a_full_disk_is_said_and_a_later_try_saves(context: BrowserContext, site: str, tmp_path: Path):
     page = context.pages[0]
     devtools = context.new_cdp_session(page)  # before anything is stored: Chromium remembers for a while how much room there was
-    devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 4 << 20})
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": site.rstrip("/"), "quotaSize": 2 << 20})
     page.goto("/")
     ready(page)
     large = tmp_path / "Lease.txt"
-    large.write_text(NOTE + " " * (7 << 20))
+    large.write_text(NOTE + " " * (3 << 20))
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose files").click()
     chooser.value.set_files(large)
