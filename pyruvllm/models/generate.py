@@ -92,7 +92,7 @@ class Generation:
         self._turns, self._place = turns, place
         self._shown = list(self._text)  # of these what the model is to have read, and the token that it reads next
         self._lost = False  # whether another had the turn since the last piece
-        self._sampler, self._max, self._stop, self._logprobs = Sampler(sampling), max_tokens, tuple(stop), logprobs
+        self._sampler, self._max, self._stop, self._logprobs = Sampler(sampling, speaker.kernels), max_tokens, tuple(stop), logprobs
         self._constraint, self._state = constraint, constraint.start if constraint else 0
         self._guesser, self._overflow = guesser or Guesser((), clock), overflow
         self._room = max_tokens if overflow == "shift" else min(max_tokens, room - len(prompt) + 1)

@@ -31,7 +31,7 @@ class OnnxRunner:
     """One sequence at work. Raises ModelError for a graph with other inputs than these."""
 
     def __init__(self, session: OnnxSession, context: int) -> None:
-        self.context = context
+        self.context, self.kernels = context, None
         self.history: list[int] = []
         self._session = session
         self._links = {name: _present(name, session.outputs) for name in session.inputs if name.startswith("past")}

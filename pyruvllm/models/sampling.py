@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError
+from ..kernels.registry import KernelRegistry
+from .topk import TopK
 
 GROUP = 64  # logits of which only the largest is looked at, unless that is among the likeliest
 FEW = 1024  # tokens that top-p and min-p mostly choose from
@@ -53,8 +55,11 @@ class Sampling:
 
 
 class Sampler:
-    def __init__(self, sampling: Sampling) -> None:
+    """kernels: that computed the logits; without them numpy looks for the likeliest."""
+
+    def __init__(self, sampling: Sampling, kernels: KernelRegistry | None = None) -> None:
         self.sampling = sampling
+        self._topk = TopK(kernels)
         self._key = _mixed(secrets.randbits(64) if sampling.seed is None else sampling.seed)
         self._drawn = 0
 
@@ -76,10 +81,12 @@ class Sampler:
         chosen = self.sampling
         values = self._penalised(logits, before, allowed)
         count = chosen.top_k or FEW if chosen.temperature else 1
-        ids = self._best(values, count)
-        if len(ids) and np.isnan(values[ids[0]]):
-            values = np.where(np.isnan(values), values.dtype.type(-np.inf), values)
+        ids = self._topk(values, count) if 1 < count < values.size else None
+        if ids is None:
             ids = self._best(values, count)
+            if len(ids) and np.isnan(values[ids[0]]):
+                values = _numbers(values)
+                ids = self._best(values, count)
         top = values[ids[0]] if len(ids) else -np.inf
         if not np.isfinite(top):
             raise ConfigError(f"the largest of {values.size} logits is {top}: nothing can be chosen")
@@ -88,6 +95,7 @@ class Sampler:
         powers = np.exp((values[ids].astype(np.float64) - top) / chosen.temperature)
         total = powers.sum()
         if not chosen.top_k and values.size > FEW:
+            values = _numbers(values)
             total = np.exp((values.astype(np.float64) - top) / chosen.temperature).sum()
             if not (powers.sum() >= chosen.top_p * total and chosen.top_p < 1 or powers[-1] < chosen.min_p * powers[0]):
                 ids = self._best(values, 0)
@@ -144,6 +152,12 @@ class Sampler:
         row, column = np.divmod(np.flatnonzero(rows[:, inside] >= least), max(len(inside), 1))
         ids = np.append(row * groups + inside[column], found[len(inside) :] + groups * (GROUP - 1))
         return ids[np.argsort(-values[ids], kind="stable")][:k]
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """With minus infinity for NaN."""
+    wrong = np.isnan(values)
+    return np.where(wrong, values.dtype.type(-np.inf), values) if wrong.any() else values
 
 
 _STEP = 0x9E3779B97F4A7C15

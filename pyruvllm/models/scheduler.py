@@ -50,7 +50,7 @@ class Stream:
         self.session = session
         self._scheduler, self._options = scheduler, options
         self._prompt = list(prompt)
-        self._sampler, self._text = Sampler(sampling), Detokenizer(scheduler.tokenizer)
+        self._sampler, self._text = Sampler(sampling, scheduler.runner.kernels), Detokenizer(scheduler.tokenizer)
         self._sequence: Cached | None = None
         self._next: int | None = None  # chosen, and not fed yet
         self._held = ""  # what may become a stop string

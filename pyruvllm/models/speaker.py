@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ..kernels.registry import KernelRegistry
+
 GUESSED = 9  # tokens whose logits are asked for together, at most: one that is sure and eight guesses
 Pace = Callable[[], Awaitable[None]]  # awaited between slices of work: others have their turn then, and who has to stop raises
 
@@ -12,6 +14,7 @@ Pace = Callable[[], Awaitable[None]]  # awaited between slices of work: others h
 class Speaker(Protocol):
     history: list[int]  # tokens that it has read
     context: int  # tokens that it has room for
+    kernels: KernelRegistry | None  # that compute the logits; None where something else does
 
     @property
     def position(self) -> int:

@@ -96,7 +96,7 @@ async def measure(given):
             runner.rewind(given["prompt"])
     told |= {f"{count} guesses checked, tokens": float(np.median(times[1 + count]) / np.median(times[1])) for count in (1, 2, 3, 4, 6, 8)}
 
-    sampler = Sampler(Sampling(temperature=0.7, seed=1))
+    sampler = Sampler(Sampling(temperature=0.7, seed=1), registry)
     recording, steps, replays = runner._recording(1, runner.sequence), [], []
 
     def timed(replay):

@@ -1,13 +1,16 @@
 """Sampling against its definitions, and that what is drawn has the distribution that it says."""
 
+import asyncio
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pyruvllm.errors import ConfigError
+from pyruvllm.errors import ConfigError, KernelError
 from pyruvllm.models.sampling import Sampler, Sampling
+from tests.registries import steady
 
 LOGITS = hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-30, 30, width=32))
 PLAIN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
@@ -91,6 +94,40 @@ def test_the_likeliest_of_many_are_those_of_a_sort(size):
         for k in (1, 40, 299):
             expected = [id for id in np.argsort(-logits, kind="stable")[:k] if logits[id] > -np.inf]
             assert Sampler._best(logits, k)[: len(expected)].tolist() == expected
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    return asyncio.run(steady())
+
+
+@pytest.mark.parametrize("size", [4096, 5203, 65536])
+def test_by_kernels_the_same_is_drawn_from(kernels, size):
+    random = np.random.default_rng(size)
+    room = kernels.empty((2, size), np.float32)
+    room[0] = random.standard_normal(size) * 4
+    room[1] = np.where(random.random(size) < 0.01, random.standard_normal(size).round(1), random.choice([-np.inf, np.nan], size))
+    few = np.full(size, np.nan, np.float32)
+    few[[7, 3000]] = 1.0, 2.0
+    for logits in (room[0], room[1], room[0].copy(), few):
+        for limits in ({}, {"top_k": 5, "min_p": 0.1}, {"top_k": 0}, {"top_k": 300, "repetition_penalty": 2.0}):
+            plain, by_kernels = Sampler(Sampling(**limits)), Sampler(Sampling(**limits), kernels)
+            (ids, shares), (same, alike) = (each.distribution(logits, [1, 2, 3]) for each in (plain, by_kernels))
+            assert ids.tolist() == same.tolist() and np.array_equal(shares, alike)
+        assert by_kernels._topk(logits, 40) is not None
+    with pytest.raises(ConfigError, match="nothing can be chosen"):
+        by_kernels.choose(np.full(size, np.nan, np.float32))
+
+
+def test_without_a_right_kernel_numpy_draws(kernels, monkeypatch):
+    def broken(*_, **__):
+        raise KernelError("broken")
+
+    logits = np.random.default_rng(1).standard_normal(5000).astype(np.float32)
+    monkeypatch.setattr(kernels, "recorded", broken)
+    assert Sampler(Sampling(seed=1), kernels).choose(logits) == Sampler(Sampling(seed=1)).choose(logits)
+    monkeypatch.setattr(kernels, "recorded", lambda operation, **given: kernels.library.kernel(operation, "reference"))
+    assert Sampler(Sampling(seed=1), kernels)._topk(logits, 40) is None
 
 
 @pytest.mark.parametrize("limits", [{"top_p": 0.9}, {"top_p": 0.99999}, {"top_p": 1.0, "min_p": 0.01}], ids=str)
