@@ -34,10 +34,12 @@ def make_environment() -> list[Path]:
         )
     say("Python environment: installing the locked packages")
     run(
-        [PYTHON, "-m", "pip", "install", "--quiet", "--no-index", "--find-links", WHEELS, "--require-hashes", "-r", LOCK],
+        [PYTHON, "-m", "pip", "install", "--quiet", "--no-compile", "--no-index", "--find-links", WHEELS, "--require-hashes", "-r", LOCK],
         f"The packages in {WHEELS} could not be installed (above: why). Remove that folder and run again to fetch them anew.",
         env=offline(),
     )
+    # by all cores, which pip does by one; packages have files that are no Python of this version, and nobody imports
+    subprocess.run([PYTHON, "-m", "compileall", "-qq", "-j", "0", *VENV.glob("lib/python*/site-packages")])
     return [PYTHON]
 
 
