@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from ..config import ChunkConfig
 from ..errors import ConfigError
 from .embedder import Embedder
-from .sentences import FENCE, HEADING, LINE, sentences, trimmed
+from .sentences import FENCE, HEADING, LINE, UNDERLINE, sentences, trimmed
 
 LEAST_SIZE = 8  # tokens: any one character fits
-UNDERLINE = re.compile(r" {0,3}(?:=+|-{3,})\s*$")
 
 
 @dataclass(frozen=True)

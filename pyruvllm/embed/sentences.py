@@ -21,6 +21,7 @@ OPENING = "\"'“‘„«([{*_`¿¡"
 STOPS = re.compile(rf"[.!?…؟।]+[{re.escape(CLOSING)}]*(?=\s)|[。！？｡]+[”’」』）〉》]*")
 LINE = re.compile(r"[^\n]*\n?")
 HEADING = re.compile(r" {0,3}#{1,6}(?:\s|$)")
+UNDERLINE = re.compile(r" {0,3}(?:=+|-{3,})\s*$")  # makes a heading of the line above
 ITEM = re.compile(r"\s*(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S")
 ROW = re.compile(r"\s*\|")
 RULE = re.compile(r" {0,3}(?:[-=*_] *){2,}\s*$")
@@ -34,6 +35,21 @@ def sentences(text: str) -> list[tuple[int, int]]:
     for start, end, whole in stretches(text):
         found.extend([trimmed(text, start, end)] if whole else split(text, start, end))
     return found
+
+
+def below_headings(text: str) -> int:
+    """Where the text under the headings begins that a passage begins with; 0 where there is none under them."""
+    under, before = 0, False  # before: the line above is text, and a heading if this one underlines it
+    for match in LINE.finditer(text):
+        line = match[0]
+        heading = UNDERLINE.match(line) if before else HEADING.match(line) or not line.strip()
+        if heading:
+            under, before = match.end(), False
+        elif before:
+            break
+        else:
+            before = True
+    return under if text[under:].strip() else 0
 
 
 def stretches(text: str) -> list[tuple[int, int, bool]]:

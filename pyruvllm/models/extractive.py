@@ -2,21 +2,23 @@
 
 Each sentence of the best passages is read under its heading and compared with the question. A passage is as good an answer as its
 nearest sentence, and better the more of the question's words it has. From the best one or two the nearest sentence is quoted with
-what belongs to it around it; where none is good enough nothing is claimed.
+what belongs to it around it; where none is good enough nothing is claimed. Headings and questions answer nothing.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..embed.embedder import Embedder
-from ..embed.sentences import sentences
+from ..embed.sentences import below_headings, sentences
 from ..memory.words import words
 from ..types import Hit
 
 NOTHING = "Nothing in memory answers this. Add a text that does, or ask in other words."
 
+BULLET = re.compile(r"(?:[-*+•–]\s+)?")
 READ = 3  # passages whose sentences are embedded
 SENTENCES = 16  # at most, over all of them
 QUOTES = 2  # passages quoted
@@ -49,7 +51,7 @@ class Composition:
 async def compose(question: str, query: np.ndarray, hits: Sequence[Hit], embedder: Embedder) -> Composition:
     """Quotes from ``hits`` (best first) what answers ``question``; source n of the text is ``hits[n - 1]``. ``query``: (768,) unit."""
     asked = _terms(question)
-    spans = [(place, span) for place, hit in enumerate(hits[:READ]) for span in sentences(hit.text)][:SENTENCES]
+    spans = [(place, span) for place, hit in enumerate(hits[:READ]) for span in _said(hit.text)][:SENTENCES]
     if not spans:
         return Composition(NOTHING, "none", (), None)
     vectors = await embedder.embed([f"{_heading(hits[place])}. {hits[place].text[start:end]}" for place, (start, end) in spans])
@@ -77,6 +79,13 @@ async def compose(question: str, query: np.ndarray, hits: Sequence[Hit], embedde
     text = "\n\n".join(f"“{' '.join(hits[q.hit].text[q.start : q.end].split())}” [{q.hit + 1}]" for q in quotes)
     mean = vectors[quoted].mean(axis=0)
     return Composition(text, "extractive", tuple(quotes), (mean / np.linalg.norm(mean)).astype(np.float32))
+
+
+def _said(text: str) -> list[tuple[int, int]]:
+    """Its sentences that may answer something, without the marks of lists."""
+    begin = below_headings(text)
+    found = [(BULLET.match(text, start, end).end(), end) for start, end in sentences(text) if start >= begin]  # type: ignore[union-attr]
+    return [(start, end) for start, end in found if start < end and not text[:end].endswith("?")]
 
 
 def _run(spans: Sequence[tuple[int, int]], scores: np.ndarray) -> tuple[int, int]:

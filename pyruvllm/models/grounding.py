@@ -8,7 +8,7 @@ shortened: one that does not fit is refused.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..embed.sentences import sentences
+from ..embed.sentences import below_headings, sentences
 from ..errors import ConfigError
 from ..types import Hit
 from .dialogue import Dialogue
@@ -36,7 +36,7 @@ def ground(model: Dialogue, question: str, hits: Sequence[Hit], history: Sequenc
     def written(passages: Sequence[Message], exchanges: Sequence[Sequence[Message]]) -> list[int]:
         return _ids(model, question, passages, exchanges, instructions)
 
-    passages = [(hit.metadata.get("heading") or hit.metadata["title"], hit.text) for hit in hits]
+    passages = [(hit.metadata.get("heading") or hit.metadata["title"], hit.text[below_headings(hit.text) :]) for hit in hits]
     exchanges = _exchanges(history)
     bare = len(written([("", "")] if passages else [], []))
     if bare > room:

@@ -14,9 +14,11 @@ from pyruvllm.config import Config, GenerationConfig
 from pyruvllm.memory.unified import UnifiedMemory
 from pyruvllm.models import builtin
 from pyruvllm.models.generative import sampling
+from pyruvllm.models.grounding import ground
 from pyruvllm.models.language import LanguageModel
 from pyruvllm.runtime import RuvLLM
 from pyruvllm.storage import open_driver
+from pyruvllm.types import Hit, Why
 from tests.contracts.stores import WordEmbedder
 from tests.generators.questions import HELD_OUT
 from tests.generators.small_answers import ASKED, GREEDY, NOTES, SAMPLED, is_right, notes, said
@@ -48,6 +50,11 @@ class BuiltinContract:
     async def test_questions_it_has_never_seen(self, model):
         right = sum([await is_right(model, asked) for asked in HELD_OUT[:ASKED]])
         assert right >= GOLDEN["right"] - LESS > 0
+
+    def test_it_is_told_a_heading_once(self, model):
+        lease = Hit("1", "documents", "## Lease\n\nIt ends on 31 January 2029.", {"heading": "Lease", "title": "Notes"}, 1.0, Why())
+        prompt = model.tokenizer.decode(ground(model, "When does it end?", [lease], [], 900).ids)
+        assert "\n[1] Lease: It ends on 31 January 2029.\n" in prompt
 
     async def test_it_answers_in_a_memory(self, kernels):
         driver = await open_driver(":memory:")

@@ -59,6 +59,13 @@ class RuntimeContract:
             quoted = [" ".join(first.text[a:b].split()) for a, b in first.highlight]
             assert quoted and all(quote in answer.text for quote in quoted)
 
+    async def test_neither_headings_nor_questions_nor_marks_of_lists_are_quoted(self, open_llm):
+        llm = await open_llm()
+        asked = "## To ask\n\n- When does the lease end?\n- When is the rent due?"
+        said = "## The lease\n\n- It ends on 31 January 2029.\n- The rent is due in May."
+        await llm.remember(f"{asked}\n\n{said}", title="Lease", media_type="text/markdown")
+        assert (await llm.ask("When does the lease end?")).text.startswith("“It ends on 31 January 2029.")
+
     async def test_latency_adds_up(self, open_llm):
         llm = await open_llm()
         await self.told(llm)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyruvllm.embed.sentences import sentences
+from pyruvllm.embed.sentences import below_headings, sentences
 
 CASES = {
     "plain": ["It rained.", "We stayed in!", "Why not?"],
@@ -65,3 +65,18 @@ def test_everything_but_white_space_is_in_one_sentence(text):
     for start, end in [*spans, (len(text), len(text))]:
         assert at <= start and not text[at:start].strip()
         at = end
+
+
+@pytest.mark.parametrize(
+    "text, under",
+    [
+        ("# One\n\n## Two #\n\nText. # no heading", "Text. # no heading"),
+        ("One\n===\nText\n---\nmore", "more"),
+        ("Text\n# One", "Text\n# One"),
+        ("\n Text\n\n---\nmore", "\n Text\n\n---\nmore".lstrip("\n")),
+        ("# One\n\n", "# One\n\n"),
+        ("", ""),
+    ],
+)
+def test_below_the_headings(text, under):
+    assert text[below_headings(text) :] == under
