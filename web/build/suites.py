@@ -189,7 +189,7 @@ def stream(command: Command, running: set[int], label: str) -> tuple[int, list[s
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        env=surroundings(),
+        env={**surroundings(), "OPENBLAS_NUM_THREADS": "1"},  # the other core is another suite's
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
