@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 from .config import Clock
-from .errors import ConfigError
+from .errors import ConfigError, ModelError
 from .models.dialogue import Dialogue
 from .models.generate import Generation, TokenScore
 from .models.sampling import Sampling
@@ -99,7 +99,9 @@ class ChatCompletionChunk:
 
 
 class Chat:
-    def __init__(self, model: Dialogue, clock: Clock | None = None) -> None:
+    def __init__(self, model: Dialogue | None, clock: Clock | None = None) -> None:
+        if model is None:  # as a memory without one has it
+            raise ModelError("no language model is loaded: `await llm.models.load(...)` first")
         self.completions = Completions(model, clock or Clock())
 
 

@@ -249,7 +249,7 @@ class ModelShelf:
     def _needed_kernels(self) -> KernelRegistry:
         kernels = self._kernels()
         if kernels is None:
-            raise HostError("language models need kernels, and this installation has none: pip install 'pyruvllm[native]'")
+            raise HostError("language models need kernels, and this installation has none: pip install 'pyruvllm[native,models]'")
         return kernels
 
     def _described(self, id: str, name: str, model: Dialogue, begun: float) -> Loaded:

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from pyruvllm.cache.region import UNIT
+from pyruvllm.chat import Chat
 from pyruvllm.config import Config, GenerationConfig
-from pyruvllm.errors import ConfigError, GgufError, NotFoundError, PoolFullError
+from pyruvllm.errors import ConfigError, GgufError, ModelError, NotFoundError, PoolFullError
 from pyruvllm.host import current
 from pyruvllm.memory.policy import PolicyEntry
 from pyruvllm.memory.unified import UnifiedMemory
@@ -92,6 +93,8 @@ class GeneratedContract:
         llm = await ready()
         answer = await llm.ask(QUESTION)
         assert (answer.kind, answer.generated, answer.notes) == ("extractive", None, ())
+        with pytest.raises(ModelError, match="no language model is loaded"):
+            Chat(llm.models.model)
         await load(llm, "parrot")
         quoted = await llm.ask(QUESTION, generation=GenerationConfig(use_model=False))
         assert (quoted.kind, quoted.text) == ("extractive", answer.text) and "as the settings ask" in quoted.notes[0]

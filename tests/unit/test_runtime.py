@@ -1,6 +1,7 @@
 import weakref
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 import pyruvllm
@@ -59,10 +60,10 @@ async def test_a_model_and_its_pool_do_not_hold_a_locked_memory(open_llm, tmp_pa
     assert [part() for part in parts] == [None] * 3
 
 
-def test_the_readme_runs(tmp_path, monkeypatch, capsys):
-    """The native quick start, as it stands in the README."""
+@pytest.mark.parametrize("file, said", [("README.md", "31 January 2029"), ("docs/python.md", "“Mooring 47 is paid until October.” [1]")])
+def test_the_examples_run(file, said, tmp_path, monkeypatch, capsys):
+    """Marked as native, as they stand in the documents."""
     monkeypatch.chdir(tmp_path)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = readme.split("<!-- native -->")[1].split("```python\n")[1].split("```")[0]
-    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
-    assert "31 January 2029" in capsys.readouterr().out
+    code = (Path(__file__).parents[2] / file).read_text().split("<!-- native -->")[1].split("```python\n")[1].split("```")[0]
+    exec(compile(code, file, "exec"), {"__name__": "__main__"})
+    assert said in capsys.readouterr().out
