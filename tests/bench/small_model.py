@@ -27,7 +27,7 @@ from tests.bench.report import report
 from tests.generators.decoders import rounded
 from tests.generators.questions import HELD_OUT, NOTEBOOK, split
 
-BOUND = 0.1
+BOUND = 0.4
 RECALLED = 3  # passages
 GREEDY = GenerationConfig(temperature=0)
 NOTES = Path(__file__).parents[2] / "web" / "public" / "samples" / "notebook.md"

@@ -1,6 +1,6 @@
 """./build.sh small-model: trains the model that ships with the package, in an environment of its own, and puts it into the package.
 
-Hours on one core and a download of gigabytes (torch). The result is committed: no other command needs this one.
+An hour and a half on two cores, and a download of gigabytes (torch). The result is committed: no other command needs this one.
 """
 
 import subprocess

@@ -3,8 +3,8 @@
     model = LanguageModel(builtin.data(), kernels)
     async for piece in model.chat(grounded_prompt(question, passages), Sampling(temperature=0)): ...
 
-A first version, barely trained: most of its answers are wrong. It knows nothing by itself and holds no conversation. How it was made and
-how often it is right stands in docs/small-model.md. The space that an answer begins with belongs to its first word.
+Of a stranger's notes about six answers in ten are right. It knows nothing by itself and holds no conversation. How it was made and how
+often it is right stands in docs/small-model.md. The space that an answer begins with belongs to its first word.
 """
 
 import json

@@ -4,7 +4,6 @@ An answer is a span copied from one passage with that passage's number, or ``NOT
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,31 @@ from pyruvllm.models.prompt import NOTHING
 FACTS = Path(__file__).with_name("facts.txt")
 DONE = [tuple(forms.split("/")) for forms in words.LISTS["DONE"]]  # past, infinitive, participle
 DONE_HELD_OUT = {"repaired", "brought", "tested", "dropped", "hid", "shipped"}
-CLUTTER, FILLERS, TITLES, LEADS = (words.LISTS[name] for name in ("CLUTTER", "FILLERS", "HEADINGS", "LEADS"))
+# By the kind of a value: how a verb is tied to it; what asks for it with a verb; what asks for it as something's trait.
+TIED = {
+    "date": ("on {v}", ("When", "When", "On what day"), ("When is", "What is")),
+    "weekday": ("on {v}", ("When", "On which day"), ("When is", "On what day is")),
+    "time": ("at {v}", ("When", "At what time"), ("When is", "What time is")),
+    "month": ("in {v}", ("When", "In which month"), ("When is",)),
+    "year": ("in {v}", ("When", "In what year"), ("When was", "From what year is")),
+    "where": ("{v}", ("Where",), ("Where is", "Where do I find")),
+    "place": ("in {v}", ("Where", "In which town"), ("Where is", "What is")),
+    "money": ("{v}", ("How much", "What"), ("How much is", "What is", "How high is")),
+    "rent": ("{v}", ("How much",), ("How much is", "What is")),
+    "weight": ("{v}", ("How much",), ("How much is", "What is")),
+    "amount": ("{v}", ("How much",), ("How much is", "What is")),
+    "length": ("{v}", ("How far",), ("How long is", "What is")),
+    "temperature": ("at {v}", ("At what temperature",), ("What is", "How hot is")),
+    "duration": ("for {v}", ("How long", "For how long"), ("How long is", "What is")),
+    "often": ("{v}", ("How often",), ("How often is",)),
+    "reason": ("because {v}", ("Why",), ("What is",)),
+    "shop": ("from {v}", ("From whom", "From where"), ("Who is", "What is")),
+    "person": ("with {v}", ("With whom",), ("Who is", "Who is")),
+    "liquid": ("with {v}", ("With what",), ("What is",)),
+}
+TABLES = {kind: headings for kind, *headings in (line.split("/") for line in words.LISTS["TABLES"])}
+CLUTTER, FILLERS, ASIDES, TITLES, LEADS = (words.LISTS[name] for name in ("CLUTTER", "FILLERS", "ASIDES", "HEADINGS", "LEADS"))
+SLOTS = {"animal": words.ANIMALS, "part": words.PARTS, "bad": words.BAD, "verb": words.VERBS}  # of asides, beside the kinds of values
 
 
 @dataclass(frozen=True)
@@ -43,6 +66,11 @@ class Passage:
     facts: list[Fact] = field(default_factory=list)
     topics: set[str] = field(default_factory=set)
     text: str = ""
+
+    @property
+    def named(self) -> str:
+        """All that it is about."""
+        return " ".join([self.about, *(fact.about for fact in self.facts)])
 
 
 @dataclass(frozen=True)
@@ -117,7 +145,7 @@ class Maker:
         while len(notes) < passages:
             hard = r.random() < 0.5 and main.facts[0].topic in KINDS
             other = self._about(r.randrange(1, facts + 1), like=main) if hard else self._any(r.randrange(1, facts + 1))
-            if not any(shares(other.about, note.about) for note in notes):
+            if not any(shares(other.named, note.named) for note in notes):
                 notes.append(other)
         r.shuffle(notes)
         given = tuple((note.heading, note.text) for note in notes)
@@ -139,13 +167,14 @@ class Maker:
         else:
             while True:
                 other = self._any()
-                if not any(shares(other.about, note.about) for note in notes):
+                if not any(shares(other.named, note.named) for note in notes):
                     fact = other.facts[0]
                     break
         return self._worded(self._asked(fact, notes))
 
     def _any(self, facts: int = 1) -> Passage:
-        return self._event() if self.r.random() < 0.3 else self._about(facts)
+        shape = self.r.random()
+        return self._event() if shape < 0.25 else self._table() if shape < 0.35 else self._about(facts)
 
     def _about(self, facts: int, like: Passage | None = None) -> Passage:
         """A passage on one entity; like: of a sort that shares a topic with that one."""
@@ -165,8 +194,11 @@ class Maker:
                 continue
             values.add(attribute.value)
             passage.facts.append(self._fact(attribute, entity, kind, short=place > 0 or (named and r.random() < 0.4)))
-        if like is None and r.random() < 0.35:
-            passage.facts += [self._relation(entity) for _ in range(r.choice((1, 1, 2)))]
+        if like is None and r.random() < 0.5:
+            for fact in [self._relation(entity) for _ in range(r.choice((1, 1, 2, 3)))]:
+                if fact.topic not in values:
+                    passage.facts.append(fact)
+                    values.add(fact.topic)
             r.shuffle(passage.facts)
         passage.topics = values
         return self._written(passage)
@@ -174,6 +206,7 @@ class Maker:
     def _fact(self, attribute: Attribute, entity: str, kind: str, short: bool) -> Fact:
         r = self.r
         digit, sentence, _ = r.choice([s for s in attribute.said if self.held_out or not s[2]])
+        role = r.choice(words.JOBS + words.LISTS["TRAITS"]) if r.random() < 0.7 else words.made(r)
         value = KINDS[attribute.value](r)
         if sentence.startswith("{v}"):
             value = capital(value)
@@ -188,43 +221,94 @@ class Maker:
             asked = [q for d, q, held in attribute.asked if d in ("", digit)] or [q for _, q, _ in attribute.asked]
         if digit == "" and any(d for d, *_ in attribute.asked):
             asked = [q for d, q, _ in attribute.asked if not d] or asked
-        return Fact(entity, text, asked, value, attribute.value)
+        return Fact(entity, text.replace("{r}", role), [question.replace("{r}", role) for question in asked], value, attribute.value)
 
     def _relation(self, entity: str) -> Fact:
         """Something that is said with a word that may never have been there before: it can only be matched, not known."""
         r = self.r
         kind = r.choice(sorted(KINDS))
-        value, word = (
-            KINDS[kind](r),
-            words.made(r) if r.random() < 0.5 else r.choice(words.PARTS + words.EVENTS + words.THINGS + words.DOCUMENTS),
+        value = KINDS[kind](r)
+        if r.random() < 0.5:
+            return self._deed(entity, kind, value)
+        word = words.made(r) if r.random() < 0.3 else r.choice(words.LISTS["TRAITS"] if r.random() < 0.6 else words.PARTS + words.EVENTS)
+        text = r.choice(
+            [
+                "The {w} of {e} is {v}.",
+                "Its {w} is {v}.",
+                "The {w} is {v}.",
+                "{W} is {v}.",
+                "{W}: {v}.",
+                "{W} {v}.",
+                "{E} has a {w}: {v}.",
+                "For the {w} we took {v}.",
+                "{V} is the {w} of {e}.",
+            ]
         )
-        if r.random() < 0.3:
-            verb = words.made(r)
-            text = r.choice(["{E} {w}s {v}.", "It {w}s {v}.", "{E} {w}ed {v}.", "{E} will {w} {v}."])
-            questions = [f"What does {{e}} {verb}?", f"What did {{e}} {verb}?", f"What will {{e}} {verb}?"]
-            word = verb
-        else:
-            text = r.choice(
+        asks = TIED[kind][2] if kind in TIED else ("What is",)
+        questions = [f"{ask} the {word} {of} {{e}}?" for ask in asks for of in ("of", "of", "for")]
+        questions += [f"Which {word} has {{e}}?", f"What {word} does {{e}} have?", f"{{e}} {word}", f"What is the {word} of {{e}}?"]
+        if self.held_out:
+            questions = [f"Tell me the {word} of {{e}}.", f"What did I note as the {word} of {{e}}?"]
+        return Fact(entity, put(text, entity, value, word), questions, value if not text.startswith("{V}") else capital(value), word)
+
+    def _deed(self, entity: str, kind: str, value: str) -> Fact:
+        """Something that it does, or that is done with it."""
+        r = self.r
+        verb = words.made(r) if r.random() < 0.4 else r.choice(words.LISTS["ACTS"])
+        tied, asks, _ = TIED.get(kind, ("{v}", ("What",), ()))
+        ask, other = r.choice(asks), words.entity(r, "person")
+        past = verb + ("d" if verb.endswith("e") else "ed")
+        if kind in ("person", "shop") and r.random() < 0.7:
+            text, question = r.choice(
                 [
-                    "The {w} of {e} is {v}.",
-                    "Its {w} is {v}.",
-                    "The {w} is {v}.",
-                    "{W}: {v}.",
-                    "{E} has a {w}: {v}.",
-                    "For the {w} we took {v}.",
+                    ("{V} {w}s {e}.", "Who {w}s {e}?"),
+                    ("{V} {d} {e}.", "Who {d} {e}?"),
+                    ("{E} was {d} by {v}.", "Who {d} {e}?"),
+                    ("{V} {d} {e}.", "By whom was {e} {d}?"),
                 ]
             )
-            questions = [f"What is the {word} of {{e}}?", f"Which {word} has {{e}}?", f"What {word} does {{e}} have?", f"{{e}} {word}"]
-            if self.held_out:
-                questions = [f"Tell me the {word} of {{e}}.", f"What did I note as the {word} of {{e}}?"]
-        written = (
-            text.replace("{E}", capital(entity))
-            .replace("{e}", entity)
-            .replace("{w}", word)
-            .replace("{W}", capital(word))
-            .replace("{v}", value)
-        )
-        return Fact(entity, written, questions, value, word)
+        else:
+            ways = [
+                (f"{{E}} {{w}}s {tied}.", f"{ask} does {{e}} {{w}}?"),
+                (f"It {{w}}s {tied}.", f"{ask} does {{e}} {{w}}?"),
+                (f"{{E}} {{d}} {tied}.", f"{ask} did {{e}} {{w}}?"),
+                (f"{{E}} will {{w}} {tied}.", f"{ask} will {{e}} {{w}}?"),
+                (f"{{E}} has to {{w}} {tied}.", f"{ask} must {{e}} {{w}}?"),
+                (f"{{E}} may {{w}} {tied}.", f"{ask} can {{e}} {{w}}?"),
+            ]
+            if kind in TIED:
+                ways += [
+                    (f"{{E}} was {{d}} {tied}.", f"{ask} was {{e}} {{d}}?"),
+                    (f"I {{d}} {{e}} {tied}.", f"{ask} did I {{w}} {{e}}?"),
+                    (f"{{W}} {{e}} {tied}.", f"{ask} do I {{w}} {{e}}?"),
+                    (f"{capital(other)} {{w}}s {{e}} {tied}.", f"{ask} does {other} {{w}} {{e}}?"),
+                    (f"{capital(other)} {{d}} {{e}} {tied}.", f"{ask} did {other} {{w}} {{e}}?"),
+                ]
+            text, question = r.choice(ways)
+        answer = capital(value) if text.startswith("{V}") else value
+        return Fact(entity, put(text, entity, value, verb, past), [question.replace("{w}", verb).replace("{d}", past)], answer, verb)
+
+    def _table(self) -> Passage:
+        """The same about several."""
+        r = self.r
+        kind = r.choice(sorted(TABLES))
+        attribute = r.choice([a for a in ATTRIBUTES if a.value == kind])
+        of, passage = r.choice(attribute.entities), Passage("", r.choice(TABLES[kind]))
+        while len(passage.facts) < r.choice((2, 3, 4)):
+            entity = words.entity(r, of)
+            if not any(shares(entity, fact.about) for fact in passage.facts):
+                fact = self._fact(attribute, entity, of, False)
+                fact.answer = KINDS[kind](r)
+                passage.facts.append(fact)
+        tie = r.choice([" {v}", " {v}", ": {v}", " is {v}" if kind != "food" else " {v}", ", {v}"])
+        cells = [fact.about + tie.replace("{v}", fact.answer) for fact in passage.facts]
+        for fact in passage.facts:
+            fact.text = ""
+        between = r.choice(["; ", ". "]) if "," in tie else r.choice([", ", "; ", ". "])
+        text = between.join(capital(cell) if between == ". " else cell for cell in cells)
+        passage.about, passage.topics = passage.facts[0].about, {kind}
+        passage.facts[0].text = capital(text) + "."
+        return self._written(passage)
 
     def _event(self) -> Passage:
         """Somebody did something, somewhere, at some time, for some reason."""
@@ -302,13 +386,22 @@ class Maker:
                 sentences[place] = f"{text[:-1]}, {r.choice(CLUTTER)}."
         if len(sentences) > 1 and r.random() < 0.2:
             first, second = sentences[:2]
-            if second[:3] in ("It ", "He ", "The", "Its", "She"):
+            answers = tuple(fact.answer for fact in passage.facts)
+            if second[:3] in ("It ", "He ", "The", "Its", "She") and not second.startswith(answers):
                 second = second[:1].lower() + second[1:]
             sentences[:2] = [f"{first[:-1]}{r.choice([', and ', '; ', ' and ', ', but '])}{second}"]
-        while r.random() < 0.2:
-            sentences.insert(r.randrange(len(sentences) + 1), r.choice(FILLERS))
+        while r.random() < 0.3:
+            sentences.insert(r.randrange(len(sentences) + 1), self._aside() if r.random() < 0.7 else r.choice(FILLERS))
         passage.text = " ".join(sentences)
         return passage
+
+    def _aside(self) -> str:
+        """A sentence that nobody asks for, with values of its own."""
+        r = self.r
+        text = re.sub(
+            r"\{(\w+)\}", lambda slot: r.choice(SLOTS[slot[1]]) if slot[1] in SLOTS else KINDS[slot[1]](r), r.choice(ASIDES).rstrip(".")
+        )
+        return f"{capital(text)}."
 
     def _absent(self, passage: Passage) -> Fact:
         """What the passage's entity might be asked for and does not have."""
@@ -346,10 +439,20 @@ class Maker:
         return question.lower() if r.random() < 0.05 else question
 
 
+def put(text: str, entity: str, value: str, word: str, past: str = "") -> str:
+    """A sentence: {e} entity, {v} value, {w} word, {d} its past; in capitals at its beginning."""
+    return (
+        text.replace("{E}", capital(entity))
+        .replace("{e}", entity)
+        .replace("{V}", capital(value))
+        .replace("{v}", value)
+        .replace("{W}", capital(word))
+        .replace("{w}", word)
+        .replace("{d}", past)
+    )
+
+
 def shares(one: str, other: str) -> bool:
     """Whether two entities could be taken for each other."""
     small = {"the", "of", "my", "a", *words.ADJECTIVES, *map(str, words.TITLES)}
     return bool((set(one.split()) - small) & (set(other.split()) - small))
-
-
-Make = Callable[[], Example]

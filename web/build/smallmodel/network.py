@@ -87,18 +87,25 @@ def is_matrix(name: str) -> bool:
     return name.startswith("blk.") and not name.endswith(("norm", "conv"))
 
 
-def states(shape: Shape, w: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
-    """(texts, tokens) to what the output is made of, (texts, tokens, hidden)."""
+def states(shape: Shape, w: dict[str, torch.Tensor], ids: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, list]:
+    """Of ids (texts, tokens), at some places (texts, places): what the output is made of, (texts, places, hidden), and for ``looks`` the
+    queries and keys of each layer of attention.
+    """
     x, tokens = F.embedding(ids, w["token_embd"]), ids.shape[1]
     angles = torch.arange(tokens)[:, None] * shape.theta ** (-torch.arange(0, shape.head_dim, 2) / shape.head_dim)
-    turn = angles.cos(), angles.sin()  # (tokens, pairs)
+    turn, attended = (angles.cos(), angles.sin()), []  # turn: (tokens, pairs)
     for layer, kv in enumerate(shape.kv_heads):
         at = f"blk.{layer}."
         h = norm(x, w[at + "attn_norm"])
-        x = x + (attention(shape, w, at, kv, h, turn) if kv else convolution(w, at, h))
+        if kv:
+            mixed, *pair = attention(shape, w, at, kv, h, turn)
+            attended.append(pair)
+        else:
+            mixed = convolution(w, at, h)
+        x = x + mixed
         h = norm(x, w[at + "ffn_norm"])
         x = x + (F.silu(h @ w[at + "ffn_gate"].T) * (h @ w[at + "ffn_up"].T)) @ w[at + "ffn_down"].T
-    return norm(x, w["token_embd_norm"])
+    return norm(x.gather(1, places[..., None].expand(-1, -1, shape.hidden)), w["token_embd_norm"]), attended
 
 
 def norm(x, weight):
@@ -118,7 +125,14 @@ def attention(shape, w, at, kv, h, turn):
     q, k = rotated(norm(q, w[at + "attn_q_norm"]), turn), rotated(norm(k, w[at + "attn_k_norm"]), turn)
     k, v = (each.repeat_interleave(shape.heads // kv, 1) for each in (k, v))
     mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return mixed.transpose(1, 2).reshape(texts, tokens, -1) @ w[at + "attn_output"].T
+    return mixed.transpose(1, 2).reshape(texts, tokens, -1) @ w[at + "attn_output"].T, q, k
+
+
+def looks(q, k, places):
+    """Where heads look from some places (texts, places): (texts, heads, places, tokens), of sum 1 over tokens."""
+    seen = q.gather(2, places[:, None, :, None].expand(-1, q.shape[1], -1, q.shape[3])) @ k.mT / q.shape[3] ** 0.5
+    later = torch.arange(k.shape[2]) > places[:, None, :, None]
+    return seen.masked_fill(later, -torch.inf).softmax(-1)
 
 
 def rotated(x, turn):

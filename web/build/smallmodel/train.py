@@ -1,11 +1,12 @@
-"""Trains the small model that ships with the package, on one thread of a CPU.
+"""Trains the small model that ships with the package, on the cores of a CPU.
 
-    python web/build/smallmodel/train.py --out DIR [--steady 4000] [--decay 1200] [--seed 1]
+    python web/build/smallmodel/train.py --out DIR [--steady 4000] [--decay 4700] [--seed 1] [--threads 2]
 
 What is learned is how to answer from numbered passages: the loss counts the answer, and a little the question's second saying, from which
-copying is learned first. Texts grow, from one passage to five, whenever the answers have become easy. Matrices by Muon (Jordan 2024:
-momentum, orthogonalised), the rest by Adam. DIR/checkpoint.pt is kept every few minutes and gone on from. Examples are made as they are
-needed, from the seed and the step, so a run can be repeated.
+copying is learned first. It counts too where the last layers' attention looks while an answer is written: at what is copied (the supervised
+attention of Liu et al. 2016, arXiv:1609.04186). Texts grow, from one passage to five, whenever the answers have become easy. Matrices by
+Muon (Jordan 2024: momentum, orthogonalised), the rest by Adam. DIR/checkpoint.pt is kept every few minutes and gone on from. Examples are
+made as they are needed, from the seed and the step, so a run can be repeated but for the rounding of sums.
 """
 
 import argparse
@@ -17,24 +18,26 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[3])]
 
 import torch  # noqa: E402
+from encoding import encoded  # noqa: E402
 from examples import Maker  # noqa: E402
-from network import Shape, initial, is_matrix, states  # noqa: E402
+from network import Shape, initial, is_matrix, looks, states  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
-from vocabulary import BOS, END, PAD, learn, prompt  # noqa: E402
+from vocabulary import PAD, learn, pieces  # noqa: E402
 
-LEVELS = ((1, 2, 1024), (1, 3, 1024), (2, 3, 1024), (3, 4, 1536), (5, 4, 2048))  # passages and facts of one at most, tokens of one step
+LEVELS = ((1, 2, 1024), (1, 3, 1024), (2, 3, 1024), (3, 4, 1536), (5, 5, 2048))  # passages and facts of one at most, tokens of one step
 REFUSE = (0.05, 0.1, 0.2, 0.2, 0.2)  # share of questions without an answer
 EASY = (1.1, 0.8, 0.6, 0.4)  # loss of the answers at which the next level begins
 LENGTHS = range(64, 513, 32)  # what texts are padded to
 GROUP = 32  # steps whose examples are made and sorted together
 RATE, RATE_WORDS, RATE_VECTORS, WARM, DECAYED = 0.02, 0.01, 0.002, 60, 0.01
-QUESTION = 0.4  # weight of a token of the question
+LOOK = (0.3, 0.3)  # of the last layers' attention: weight of where it looks, from an answer's token to the place that it is copied from
 
 
 def batches(tokenizer, seed: int, group: int, level: int):
-    """(ids, places, targets, weights), GROUP steps of them or so, of texts of a level."""
+    """(ids, places, targets, weights, copied), GROUP steps of them or so, of texts of a level."""
     maker, (passages, facts, tokens) = Maker(seed * 1_000_000 + group), LEVELS[level]
+    maker.r.pieces = pieces(tokenizer)
     by_length: dict[int, list] = {length: [] for length in LENGTHS}
     made = 0
     while made < tokens * GROUP:
@@ -54,40 +57,33 @@ def batches(tokenizer, seed: int, group: int, level: int):
     return ready
 
 
-def encoded(tokenizer, asked) -> list[tuple[int, float]]:
-    """Tokens and their weights. Further questions about the same passages follow the first one's answer: more to learn from a text."""
-    text = [(BOS, 0.0)]
-    for place, example in enumerate(asked):
-        before = prompt(example.question, example.passages if place == 0 else ())
-        ids = tokenizer.encode(before).ids
-        again = len(tokenizer.encode(before[before.rindex("Question:") :]).ids) if place == 0 and example.passages else 0
-        text += [(id, QUESTION if len(ids) - at <= again else 0.0) for at, id in enumerate(ids)]
-        text += [(id, 1.0) for id in [*tokenizer.encode(" " + example.completion).ids, END]]
-        text += [(id, 0.0) for id in tokenizer.encode("\n").ids]
-    return text
-
-
 def padded(texts, length):
     ids = torch.full((len(texts), length), PAD)
-    chosen = [[(at, id, weight) for at, (id, weight) in enumerate(text[1:]) if weight] for text in texts]
+    chosen = [[(at, *rest) for at, rest in enumerate(text[1:]) if rest[1]] for text in texts]
     most = max(map(len, chosen))
     places, targets = torch.zeros(2, len(texts), most, dtype=torch.long)
-    weights = torch.zeros(len(texts), most)
+    weights, copied = torch.zeros(len(texts), most), torch.zeros(len(texts), most, length)
     for row, (text, own) in enumerate(zip(texts, chosen, strict=True)):
-        ids[row, : len(text)] = torch.tensor([id for id, _ in text])
-        for out, values in zip((places, targets, weights), zip(*own, strict=True), strict=True):
-            out[row, : len(own)] = torch.tensor(values)
-    return ids, places, targets, weights
+        ids[row, : len(text)] = torch.tensor([id for id, *_ in text])
+        *values, sources = zip(*own, strict=True)
+        for out, value in zip((places, targets, weights), values, strict=True):
+            out[row, : len(own)] = torch.tensor(value)
+        for at, source in enumerate(sources):
+            copied[row, at, source] = 1
+    return ids, places, targets, weights, copied
 
 
-def loss(shape, w, ids, places, targets, weights):
-    """Mean over weights; of the answers alone; share of their tokens that are right."""
-    found = states(shape, w, ids).gather(1, places[..., None].expand(-1, -1, shape.hidden))  # (texts, places, hidden)
+def loss(shape, w, ids, places, targets, weights, copied):
+    """What is to be less; and of the answers' tokens alone: their loss, the share that is right, how little is looked at what they copy."""
+    found, attended = states(shape, w, ids, places)
     logits = found @ w["token_embd"].T
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(weights)
-    answers = weights == 1
-    right = (logits.argmax(-1) == targets)[answers]
-    return (each * weights).sum() / weights.sum(), each[answers].mean().item(), right.float().mean().item()
+    answers, copies = weights == 1, copied.any(-1)
+    seen = [(looks(q, k, places) * copied[:, None]).sum(-1).mean(1) for q, k in attended[-len(LOOK) :]]
+    missed = [-(each[copies] + 1e-4).log().mean() for each in seen]
+    right = (logits.argmax(-1) == targets)[answers].float().mean()
+    goal = (each * weights).sum() / weights.sum() + sum(share * each for share, each in zip(LOOK, missed, strict=True))
+    return goal, each[answers].mean().item(), right.item(), missed[-1].item()
 
 
 def orthogonal(g):
@@ -129,10 +125,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steady", type=int, default=4000)
-    parser.add_argument("--decay", type=int, default=1200)
+    parser.add_argument("--decay", type=int, default=4700)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     options.out.mkdir(parents=True, exist_ok=True)
     path, shape = options.out / "checkpoint.pt", Shape()
@@ -149,19 +146,19 @@ def main():
         w, first, second, step, group, level = (kept[name] for name in ("w", "first", "second", "step", "group", "level"))
     for value in w.values():
         value.requires_grad_()
-    total, begun, seen = options.steady + options.decay, time.process_time(), 0
+    total, begun, seen = options.steady + options.decay, time.monotonic(), 0
     while step < total:
         measured = []
         for batch in batches(tokenizer, options.seed, group, level):
             rate = min(1, (step + 1) / WARM, max(0.02, (total - step) / options.decay))
-            mean, answer, right = loss(shape, w, *batch)
-            mean.backward()
+            goal, *told = loss(shape, w, *batch)
+            goal.backward()
             update(w, first, second, step, rate)
-            measured.append(torch.tensor((mean.item(), answer, right)))
+            measured.append(told)
             step, seen = step + 1, seen + batch[0].numel()
-        mean, answer, right = torch.stack(measured).mean(0).tolist()
-        speed = seen / (time.process_time() - begun)
-        print(f"{step} level {level} loss {mean:.3f} answer {answer:.3f} right {right:.3f}, {speed:.0f} tokens/s of CPU", flush=True)
+        answer, right, missed = torch.tensor(measured).mean(0).tolist()
+        speed = seen / (time.monotonic() - begun)
+        print(f"{step} level {level} answer {answer:.3f} right {right:.3f} missed {missed:.3f}, {speed:.0f} tokens/s", flush=True)
         level += level < len(EASY) and answer < EASY[level]
         group += 1
         if group % 4 == 0 or step >= total:

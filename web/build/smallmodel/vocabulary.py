@@ -4,6 +4,7 @@ Digits are never merged, so that any number is spelled the same way wherever it 
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 from examples import Maker
@@ -45,3 +46,10 @@ def prompt(question: str, passages: tuple[tuple[str, str], ...]) -> str:
 
 def merges(tokenizer: Tokenizer) -> list[str]:
     return [" ".join(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+@cache
+def pieces(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """What words are made of in it: letters only, as they stand in the middle or, without the space, at the beginning of one."""
+    tokens = (tokenizer.decode([id]).strip() for id in range(len(SPECIAL), tokenizer.get_vocab_size()))
+    return tuple(sorted({token.lower() for token in tokens if token.isalpha() and token.isascii()}))

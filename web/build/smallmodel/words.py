@@ -58,13 +58,19 @@ ENDINGS = ["", "", "n", "r", "s", "l", "m", "ck", "nd", "rt", "x", "th", "sen", 
 
 
 class Source(Random):
-    """Where chance comes from; held_out: names are made of syllables that training never saw."""
+    """Where chance comes from; held_out: names are made of syllables that training never saw. pieces: of words, of which further ones are
+    made: each of a vocabulary is to be copied now and then, or it never can be.
+    """
 
     held_out = False
+    pieces: tuple[str, ...] = ()
 
 
 def made(r: Source, capital: bool = False) -> str:
     """A word that there is not."""
+    if r.pieces and r.random() < 0.4:
+        word = "".join(r.choice(r.pieces) for _ in range(r.choice((1, 1, 2, 2))))
+        return word.capitalize() if capital else word
     word = "".join(r.choice(HELD_OUT if r.held_out else SYLLABLES) for _ in range(r.choice((1, 2, 2, 2, 3)))) + r.choice(ENDINGS)
     return word.capitalize() if capital else word
 
@@ -160,6 +166,29 @@ def deed(r: Source) -> str:
     return f"{r.choice(VERBS)} the {part}{clause}"
 
 
+def part(r: Source) -> str:
+    inside = r.choice(["", "", f" in the {noun(r, THINGS)}", f" of the {noun(r, THINGS + PLACES)}", f" on the {noun(r, PARTS)}"])
+    return f"the {r.choice(ADJECTIVES) + ' ' if r.random() < 0.3 else ''}{noun(r, PARTS)}{inside}"
+
+
+def cause(r: Source) -> str:
+    shape = r.random()
+    if shape < 0.4:
+        return part(r)
+    return f"a {noun(r, PARTS)} that was {r.choice(BAD)}" if shape < 0.6 else f"{part(r)}, which was {r.choice(BAD)}"
+
+
+def steps(r: Source) -> str:
+    one = lambda: f"{r.choice(VERBS)} {r.choice(('it', 'the ' + noun(r, PARTS), 'a spoon of ' + noun(r, FOODS), thing(r)))}"  # noqa: E731
+    tail = r.choice(["", f" for {duration(r)}", f" at {KINDS['temperature'](r)}", f", {r.choice(OFTEN)}", f" with {KINDS['liquid'](r)}"])
+    return r.choice([f"{one()}{tail}", f"{one()} and {one()}{tail}", f"{one()}, {one()} and {one()}{tail}", f"{one()}, then {one()}{tail}"])
+
+
+def diagnosis(r: Source) -> str:
+    organ = lambda: noun(r, BODY + PARTS).removeprefix("the ")  # noqa: E731
+    return r.choice([f"the {organ()}, not the {organ()}", f"the {organ()}", f"nothing but the {organ()}", f"only {organ()}"])
+
+
 def saying(r: Source) -> str:
     return f"the {noun(r, THINGS + PARTS + PLACES)} is {r.choice(['too', 'not', 'very', 'still', 'always'])} {r.choice(ADJECTIVES)}"
 
@@ -235,6 +264,14 @@ KINDS = {
     "year": lambda r: str(r.randrange(1700, 2030)),
     "goal": deed,
     "decision": deed,
+    "cause": cause,
+    "steps": steps,
+    "diagnosis": diagnosis,
+    "fee": lambda r: money(r) + r.choice(["", " a year", " an hour", " a day", " a month", " in all", " each"]),
+    "span": lambda r: r.choice(["", "", "about ", "another "]) + duration(r),
+    "word": lambda r: made(r) if r.random() < 0.6 else r.choice(THINGS + ANIMALS + PLANTS),
+    "role": lambda r: f"{r.choice(('a', 'the', 'our'))} {noun(r, JOBS)}" + r.choice(["", "", f" of the {noun(r, PLACES + GROUPS)}"]),
+    "head": person,
 }
 NOUNS = {
     "thing": THINGS,

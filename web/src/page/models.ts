@@ -135,7 +135,7 @@ export class ModelsView {
         ? "This device is offline: nothing can be downloaded now. A model file that you have can be opened below."
         : "From their makers’ repositories at Hugging Face, which see the address of whoever downloads. What is needed is computed from each model’s shape, with room for a conversation of 4,096 tokens. Where no sha256 is published, the one that a file first comes with is held to from then on."),
       element("ul", { class: "model-list" },
-        built_in && row(built_in.title, [tag("Comes with this page")], element("p", { class: "quiet" }, `${bytes(built_in.size)}. ${built_in.licence}. It answers with a few words copied out of one note, or that the notes do not say. A first version: it knows nothing else, does not remember the conversation, and most of its answers are wrong. Read the note beside the answer.`),
+        built_in && row(built_in.title, [tag("Comes with this page")], element("p", { class: "quiet" }, `${bytes(built_in.size)}. ${built_in.licence}. It answers with a few words copied out of one note, or that the notes do not say. It knows nothing else and does not remember the conversation, and about four in ten of its answers are wrong: read the note beside the answer.`),
           loaded?.id !== BUILT_IN && action("Load", `Load ${built_in.title}`, () => void this.jobs.load({ id: BUILT_IN }, built_in.title))),
         ...catalog.map((entry) => this.catalogRow(entry, here.has(entry.id), offline))));
   }
