@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLLECTION", "WitnessEntry", "WitnessLog"]
 
-INSERT = f"""INSERT INTO witness (number, {", ".join(COLUMNS)}, response_embedding, salt)
-    SELECT number, {", ".join(f"json_extract(metadata, '$.{path}')" for path in COLUMNS.values())}, ?, ? FROM records WHERE number = ?"""
+INSERT = f"""INSERT INTO witness (number, {", ".join(COLUMNS)}, response_embedding, salt) VALUES (?{", ?" * len(COLUMNS)}, ?, ?)"""
 LATELY = 4096
 
 log = logging.getLogger("pyruvllm")
@@ -202,7 +201,7 @@ class WitnessLog(Audited):
             users = self._preparation.users(entries)
             ready = self._preparation.of(entries, users)
             memory.put_rows(COLLECTION, [each.row for each in ready])
-            memory.driver.executemany(INSERT, [(each.response, each.salt, each.row.number) for each in ready])
+            memory.driver.executemany(INSERT, [(each.row.number, *each.columns, each.response, each.salt) for each in ready])
             # an edge from a session that is gone would dangle
             memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries if e.session_id in users)
             self.chain.link(RECORDED, {each.row.number: each.digest for each in ready})

@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
+from ...storage.driver import Value
 from ...types import ErrorInfo, Generated, Latency, RoutingDecision
 from ..columns import checked_text, checked_vector, cleaned_text, from_blob, is_number
 
 COLLECTION = "witness"
 LATEST = 2**53  # UTC milliseconds
 
-# A batch crosses into the database faster the fewer values it has: typed columns are taken from the metadata there, not sent again.
-COLUMNS = {
+COLUMNS = {  # their paths in the metadata
     **{name: name for name in ("timestamp", "session", "model", "quality", "hold")},
     "user_id": "user",
     **{name: f"routing.{name}" for name in ("context_size", "temperature", "top_p", "confidence", "policy", "model_probs")},
     **{name: f"latency.{name}" for name in (field.name for field in fields(Latency))},
     **{"error_kind": "error.kind", "error_message": "error.message"},
 }
+PATHS = tuple(path.split(".") for path in COLUMNS.values())
 SELECT = """SELECT r.id, r.text, r.metadata, v.embedding, w.response_embedding
     FROM witness AS w JOIN records AS r ON r.number = w.number LEFT JOIN vectors AS v ON v.number = w.number"""
 
@@ -112,6 +113,17 @@ def metadata_of(entry: WitnessEntry, user: str | None = None) -> dict[str, Any]:
         "hold": entry.hold,
         **({"generated": dict(vars(entry.generated))} if entry.generated else {}),
     }
+
+
+def columns_of(metadata: dict[str, Any]) -> tuple[Value, ...]:
+    """The values of ``COLUMNS``, as SQLite's json_extract has them of that metadata."""
+    found: list[Value] = []
+    for steps in PATHS:
+        value: Any = metadata
+        for step in steps:
+            value = None if value is None else value.get(step)
+        found.append(json.dumps(value, separators=(",", ":")) if isinstance(value, list) else value)
+    return tuple(found)
 
 
 def entry_of(row: Any) -> WitnessEntry:

@@ -8,11 +8,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...errors import RuvLLMError
+from ...storage.driver import Value
 from ...types import Draft
 from ..columns import to_blob
 from ..records import Row
 from .chain import Chain, digest
-from .entry import COLLECTION, WitnessEntry, metadata_of
+from .entry import COLLECTION, WitnessEntry, columns_of, metadata_of
 
 if TYPE_CHECKING:
     from ..unified import UnifiedMemory
@@ -31,6 +32,7 @@ class Prepared:
     entry: WitnessEntry
     user: str | None  # of its session
     row: Row
+    columns: tuple[Value, ...]
     response: bytes | None  # its embedding, float16
     salt: bytes
     digest: bytes
@@ -96,7 +98,7 @@ class Preparation:
     def _made(self, entries: Sequence[WitnessEntry], users: Users) -> Iterator[Prepared]:
         drafts = [Draft(e.query, e.request_id, metadata_of(e, users.get(e.session_id)), e.query_embedding) for e in entries]
         rows, salts = self._memory.rows_of(COLLECTION, drafts), self._chain.salts(len(entries))
-        for entry, row, salt in zip(entries, rows, salts, strict=True):
+        for entry, draft, row, salt in zip(entries, drafts, rows, salts, strict=True):
             response, record = to_blob(entry.response_embedding, "<f2"), row.record
             content = digest(salt, record.id, record.text, row.metadata, record.created_at, row.blob, response)
-            yield Prepared(entry, users.get(entry.session_id), row, response, salt, content)
+            yield Prepared(entry, users.get(entry.session_id), row, columns_of(draft.metadata), response, salt, content)
