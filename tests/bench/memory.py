@@ -28,7 +28,7 @@ BOUNDS = {  # milliseconds
     "policy: search, p99": 2.0,
     "session: recovered warm, p95": 0.1,
     "witness: record, p95": 0.05,
-    "of it the commit, p50": 30.0,  # of 100 witness entries
+    "100 witness entries, from rows to durable, p50": 30.0,
 }
 
 
