@@ -181,8 +181,13 @@ def the_exports(page: Page, log: Locator) -> None:
 
 
 def the_retention(page: Page, log: Locator) -> None:
-    """Set, and kept over a reload."""
+    """Set, and kept over a reload; what is chosen waits for Apply while the log is read again."""
     log.get_by_label("Keep entries").select_option("For 7 days")
+    figures = log.locator(".log-figures")
+    log.get_by_label("Rating", exact=True).select_option("Poor")
+    expect(figures).to_be_hidden()
+    log.get_by_role("button", name="Clear filters").click()
+    expect(figures).to_be_visible()
     log.get_by_role("button", name="Apply").click()
     page.get_by_role("dialog").get_by_role("button", name="Apply").click()
     expect(page.locator("#dock")).to_contain_text("0 entries removed")

@@ -28,6 +28,7 @@ export class Keeping {
   private readonly words = element("input", { type: "checkbox", id: "export-words" });
   private readonly progress = element("p", { class: "quiet", role: "status" });
   private readonly writing: HTMLButtonElement[] = [];
+  private drawn = "";
 
   constructor(private readonly notebook: Notebook, private readonly around: Surroundings) {
     const card = (id: string, title: string, ...children: (HTMLElement | string)[]) => element("section", { class: "card", "aria-labelledby": id }, element("h3", { class: "small-title", id }, title), ...children);
@@ -51,7 +52,11 @@ export class Keeping {
     this.access();
   }
 
+  /** Shows what is set; a choice that is not applied yet stays until that is another. */
   draw({ retention }: Summary): void {
+    const drawn = JSON.stringify(retention);
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
     set(this.age, retention.max_age_ms ? [retention.max_age_ms / DAY, `For ${plural(retention.max_age_ms / DAY, "day")}`] : null);
     set(this.most, retention.max_entries ? [retention.max_entries, `The last ${count(retention.max_entries)}`] : null);
   }
