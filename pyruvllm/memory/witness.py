@@ -3,13 +3,16 @@
 An entry is a record of the collection "witness" whose text is the query, so that one search covers the log too. Its metadata holds
 what a filter may ask for: ``session, model, quality, timestamp, latency.total_ms`` (and the other steps), ``routing.confidence`` (and
 the rest of the decision), ``context_ids, error.kind, error.message``, and where a language model answered ``generated.model`` (and its
-tokens and times). ``record`` only queues; what waits is made ready for the tables when the event loop is free. The entries of a batch are
-written in one transaction, each with its vector, its side row, the edge ``session contains entry`` and its link in the chain. What is
-queued can be read like what is written. What can be asked of the log, and what becomes of its entries, is in ``audit``.
+tokens and times). ``record`` only queues. Of what waits, AHEAD at a time are put into the tables when the event loop is free, so that the
+batch that makes them durable takes little more than its flush. Entries are written in one transaction with their vectors, side rows,
+edges ``session contains entry`` and links in the chain. What is queued can be read like what is written. What can be asked of the log,
+and what becomes of its entries, is in ``audit``.
 """
 
+import asyncio
 import json
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,7 @@ from .audit.audited import Audited
 from .audit.chain import RATED, RECORDED, Chain
 from .audit.entry import COLLECTION, COLUMNS, SELECT, WitnessEntry, entry_of
 from .audit.entry import quality as checked_quality
-from .audit.prepared import Preparation
+from .audit.prepared import prepared
 from .collection import check_space
 from .graph import Edge
 from .writeback import WritebackQueue
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["COLLECTION", "WitnessEntry", "WitnessLog"]
 
 INSERT = f"""INSERT INTO witness (number, {", ".join(COLUMNS)}, response_embedding, salt) VALUES (?{", ?" * len(COLUMNS)}, ?, ?)"""
+SESSIONS = """SELECT r.id, s.user_id FROM json_each(?) AS j JOIN records AS r ON r.id = j.value
+    LEFT JOIN sessions AS s ON s.number = r.number"""
+AHEAD = 24  # entries
 LATELY = 4096
 
 log = logging.getLogger("pyruvllm")
@@ -49,9 +55,9 @@ class WitnessLog(Audited):
         self.refused = 0
         self._refusals: dict[str, RuvLLMError] = {}  # that no flush told of
         self.chain = Chain(memory.driver, memory.clock)
-        self._preparation = Preparation(memory, self.chain)
         self._waiting: dict[str, WitnessEntry] = {}  # what the queue holds, by id, oldest first
-        self._tried: set[str] = set()  # ids of these that may have their rows already
+        self._tried: dict[str, bool] = {}  # ids of these that may have their rows already; True: they had them
+        self._fresh: dict[str, None] = {}  # ids of the others, oldest first
         self._lately: dict[str, None] = {}  # ids that were written, the newest LATELY: asking the tables takes longer than recording may
         memory.operations.add("witness.rate", self._rate)
         self.serve()
@@ -78,7 +84,9 @@ class WitnessLog(Audited):
         if not self.queue.put(entry.request_id):
             return False
         self._waiting[entry.request_id] = entry
-        self._preparation.soon(entry)
+        self._fresh[entry.request_id] = None
+        if len(self._fresh) == AHEAD:
+            self._soon()
         return True
 
     def waits(self, id: str) -> bool:
@@ -87,8 +95,8 @@ class WitnessLog(Audited):
 
     def give_up(self) -> "list[WitnessEntry]":
         """Gives up the entries that are not known to be durable, for another tab to write."""
-        entries, self._waiting, self._tried = list(self._waiting.values()), {}, set()
-        self._preparation.done(entry.request_id for entry in entries)
+        entries = list(self._waiting.values())
+        self._waiting, self._tried, self._fresh = {}, {}, {}
         return entries
 
     def get(self, id: str) -> WitnessEntry:
@@ -142,8 +150,7 @@ class WitnessLog(Audited):
         await self.memory.flush()
         for id in ids:
             self._waiting.pop(id, None)
-        self._tried.difference_update(ids)
-        self._preparation.done(ids)
+            self._tried.pop(id, None)
         self._lately.update(dict.fromkeys(ids))
         for id in list(islice(self._lately, max(0, len(self._lately) - LATELY))):
             del self._lately[id]
@@ -157,13 +164,30 @@ class WitnessLog(Audited):
         except StorageError as error:  # the queue meets it too, and says so to whoever flushes; what is there can be read
             log.warning("of %d queued witness entries some are not in the tables yet: %s", len(ids), error)
 
+    def _soon(self) -> None:
+        """Without an event loop what is fresh waits for its batch."""
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon(self._ahead)
+
+    def _ahead(self) -> None:
+        if len(self.queue) >= self.queue.config.batch:
+            return
+        with suppress(StorageError):  # the batch meets it again, and tells
+            self._store(list(islice(self._fresh, AHEAD)))
+        if len(self._fresh) >= AHEAD:
+            self._soon()
+
     def _store(self, ids: "list[str]") -> None:
         """Rows, vectors and edges of the entries that have none yet, in one transaction. StorageError: none was written."""
-        written = self._written([id for id in ids if id in self._tried])
-        entries = [self._waiting[id] for id in ids if id in self._waiting and id not in written]
-        self._tried.update(ids)
+        written = self._written([id for id in ids if self._tried.get(id) is False])
+        entries = [self._waiting[id] for id in ids if id in self._waiting and id not in written and not self._tried.get(id)]
+        for id in ids:
+            self._tried.setdefault(id, False)
+            self._fresh.pop(id, None)
         try:
             self._insert(entries)
+            if not self.memory.busy:  # else a transaction around this may yet fail, and take them back
+                self._tried.update(dict.fromkeys(ids, True))
         except StorageError:
             raise
         except RuvLLMError:  # an entry that can never be written must not hold up the others
@@ -176,11 +200,10 @@ class WitnessLog(Audited):
                     self.refused += 1
                     self._refusals[entry.request_id] = error
                     self._waiting.pop(entry.request_id)
-                    self._preparation.done([entry.request_id])
                     log.error("the witness entry %s was refused: %s", entry.request_id, error)
 
     def _written(self, ids: "list[str]") -> set[Any]:
-        """Those of the entries that have their rows. The tables are asked, for a transaction around an earlier try may have failed."""
+        """Those of the entries that have their rows."""
         if not ids:
             return set()
         sql = "SELECT r.id FROM json_each(?) AS j JOIN records AS r ON r.id = j.value JOIN witness AS w ON w.number = r.number"
@@ -198,13 +221,18 @@ class WitnessLog(Audited):
             return
         memory = self.memory
         with memory.transaction():
-            users = self._preparation.users(entries)
-            ready = self._preparation.of(entries, users)
+            users = self._users(entries)
+            ready = list(prepared(memory, self.chain, entries, users))
             memory.put_rows(COLLECTION, [each.row for each in ready])
             memory.driver.executemany(INSERT, [(each.row.number, *each.columns, each.response, each.salt) for each in ready])
             # an edge from a session that is gone would dangle
             memory.graph.link_many(Edge(e.session_id, e.request_id, "contains") for e in entries if e.session_id in users)
             self.chain.link(RECORDED, {each.row.number: each.digest for each in ready})
+
+    def _users(self, entries: "Iterable[WitnessEntry]") -> dict[str, str | None]:
+        """Of those of their sessions that are there, by id."""
+        sessions = json.dumps(list(dict.fromkeys(entry.session_id for entry in entries)))
+        return dict(self.memory.driver.query(SESSIONS, (sessions,)))  # type: ignore[arg-type]
 
     def _found(self, id: str) -> WitnessEntry | None:
         rows = self.memory.driver.query(f"{SELECT} WHERE r.id = ?", (id,))

@@ -202,32 +202,61 @@ class WitnessContract:
         assert log.get("request-1").quality_score == 0.5
         await log.close()
 
-    async def test_entries_are_made_ready_while_they_wait_and_anew_where_something_changed(self, open_memory):
+    async def test_entries_get_their_rows_while_they_wait_a_few_at_a_time(self, open_memory):
         memory = await open_memory()
         log, sessions = WitnessLog(memory), SessionIndex(memory)
         sessions.open("session-1", user_id="ada")
-        for number in range(20):
+        for number in range(60):
             log.record(entry(number, session_id="session-1", quality_score=None))
-        made, rows_of = [], memory.rows_of
-        memory.rows_of = lambda name, drafts: made.append([draft.id for draft in drafts]) or rows_of(name, drafts)
-        while sum(map(len, made)) < 20:
+        counts = [0]
+        while counts[-1] < 48:
             await asyncio.sleep(0)
-        assert stored(memory) == 0 and max(map(len, made)) == 8
-        made.clear()
-        rating = asyncio.ensure_future(log.rate("request-3", 0.75))
-        await asyncio.sleep(0)
-        await asyncio.gather(rating, log.flush())
-        assert [id for ids in made for id in ids] == ["request-3"]
-        assert [log.get(f"request-{n}").quality_score for n in (2, 3)] == [None, 0.75]
-        made.clear()
-        sessions.open("session-2")
-        log.record(entry(20, session_id="session-2"))
-        while not made:
-            await asyncio.sleep(0)
-        sessions.open("session-2", user_id="grace")
-        await log.flush()
-        assert len(made) == 2 and [log.get(f"request-{n}").user_id for n in (19, 20)] == ["ada", "grace"]
+            counts.append(stored(memory))
+        await settle()
+        assert set(counts) == {0, 24, 48} and stored(memory) == 48  # what does not fill a group waits for its batch
+        assert log.queue.stats()["written"] == 0 and log.waits("request-0")
+        await log.rate("request-3", 0.75)  # has its row
+        await log.rate("request-59", 0.25)  # has none
+        assert (stored(memory), log.queue.stats()["batches"]) == (60, 1)
+        assert [log.get(f"request-{n}").quality_score for n in (2, 3, 59)] == [None, 0.75, 0.25]
+        assert {each.user_id for each in log.list(limit=None)} == {"ada"}
         assert (await log.verify()).ok
+        await log.close()
+
+    async def test_rows_that_a_failed_transaction_took_with_it_are_written_with_their_batch(self, open_memory):
+        memory = await open_memory()
+        log = WitnessLog(memory)
+        for number in range(24):
+            log.record(entry(number))
+        with pytest.raises(ZeroDivisionError), memory.transaction():
+            assert log.count() == 24
+            raise ZeroDivisionError
+        await settle()
+        assert stored(memory) == 0
+        await log.flush()
+        assert ids(log.list(limit=None)) == [f"request-{n}" for n in reversed(range(24))]
+        assert (await log.verify()).ok
+        await log.close()
+
+    async def test_rows_ahead_of_a_batch_that_cannot_be_written_are_tried_again_by_it(self, open_memory):
+        memory = await open_memory()
+        log = WitnessLog(memory)
+        executemany = memory.driver.executemany
+
+        def full(sql, rows):
+            raise QuotaError("the disk is full")
+
+        memory.driver.executemany = full
+        for number in range(24):
+            log.record(entry(number))
+        await settle()
+        assert stored(memory) == 0
+        with pytest.raises(QuotaError):
+            await log.flush()
+        memory.driver.executemany = executemany
+        await log.flush()
+        assert stored(memory) == log.count() == 24 and log.refused == 0
+        await log.close()
 
     async def test_ratings_that_cannot_be_are_refused(self, open_memory):
         log = WitnessLog(await open_memory())
