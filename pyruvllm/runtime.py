@@ -261,7 +261,10 @@ class RuvLLM(Lockable, Pooled, Tabbed):
     async def _forget(self, **of: Any) -> dict[str, int]:
         await self.witness.drain()
         async with self.models.alone():
-            return asdict(await self.forgetting.forget(**of))
+            self.witness.settle()  # what was recorded in the meantime
+            forgotten = asdict(await self.forgetting.forget(**of))
+        await self.witness.drain()  # of what had its rows a moment ago, nothing is kept in memory either
+        return forgotten
 
     async def feedback(self, id: str, quality: float) -> None:
         """How good the answer with that witness id was, 0 (useless) to 1 (right). Durable on return."""

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..config import WritebackConfig
-from ..errors import ConfigError, DuplicateError, MemoryStoreError, NotFoundError, RuvLLMError, StorageError
+from ..errors import ConfigError, DuplicateError, FencedError, MemoryStoreError, NotFoundError, RuvLLMError, StorageError
 from .audit.audited import Audited
 from .audit.chain import RATED, RECORDED, Chain
 from .audit.entry import COLLECTION, COLUMNS, SELECT, WitnessEntry, entry_of
@@ -102,7 +102,7 @@ class WitnessLog(Audited):
     def get(self, id: str) -> WitnessEntry:
         """NotFoundError."""
         row = self._found(id)
-        if row is None and id not in self._waiting:
+        if row is None and (id not in self._waiting or self._tried.get(id)):  # it had one, and was removed
             raise NotFoundError(f"no witness entry {id!r}")
         return self._waiting[id] if row is None else row
 
@@ -147,13 +147,18 @@ class WitnessLog(Audited):
     async def _write(self, ids: "list[str]") -> None:
         """A batch of the queue: rows in, durable, forgotten here."""
         self._store(ids)
+        stored, writable = [id for id in ids if id in self._waiting], self.memory.writable
         await self.memory.flush()
-        for id in ids:
+        if stored and not writable:  # the flush found nothing to do: the rows are of an image that another tab's takes the place of
+            raise FencedError(f"another tab writes now; {len(stored)} witness entries are not durable and wait for it")
+        for id in stored:
             self._waiting.pop(id, None)
             self._tried.pop(id, None)
-        self._lately.update(dict.fromkeys(ids))
+        self._lately.update(dict.fromkeys(stored))
         for id in list(islice(self._lately, max(0, len(self._lately) - LATELY))):
             del self._lately[id]
+        if len(self._fresh) >= AHEAD:
+            self._soon()
 
     def settle(self) -> None:
         """Puts queued entries into the tables ahead of their turn, so that a query sees them; the queue makes them durable."""
@@ -179,15 +184,14 @@ class WitnessLog(Audited):
 
     def _store(self, ids: "list[str]") -> None:
         """Rows, vectors and edges of the entries that have none yet, in one transaction. StorageError: none was written."""
+        ids = [id for id in dict.fromkeys(ids) if id in self._waiting]
         written = self._written([id for id in ids if self._tried.get(id) is False])
-        entries = [self._waiting[id] for id in ids if id in self._waiting and id not in written and not self._tried.get(id)]
+        entries = [self._waiting[id] for id in ids if id not in written and not self._tried.get(id)]
         for id in ids:
             self._tried.setdefault(id, False)
             self._fresh.pop(id, None)
         try:
             self._insert(entries)
-            if not self.memory.busy:  # else a transaction around this may yet fail, and take them back
-                self._tried.update(dict.fromkeys(ids, True))
         except StorageError:
             raise
         except RuvLLMError:  # an entry that can never be written must not hold up the others
@@ -197,10 +201,15 @@ class WitnessLog(Audited):
                 except StorageError:
                     raise
                 except RuvLLMError as error:
-                    self.refused += 1
-                    self._refusals[entry.request_id] = error
-                    self._waiting.pop(entry.request_id)
-                    log.error("the witness entry %s was refused: %s", entry.request_id, error)
+                    self._refuse(entry.request_id, error)
+        if not self.memory.busy:  # else a transaction around this may yet fail, and take them back
+            self._tried.update((id, True) for id in ids if id in self._waiting)
+
+    def _refuse(self, id: str, error: RuvLLMError) -> None:
+        self.refused += 1
+        self._refusals[id] = error
+        del self._waiting[id], self._tried[id]
+        log.error("the witness entry %s was refused: %s", id, error)
 
     def _written(self, ids: "list[str]") -> set[Any]:
         """Those of the entries that have their rows."""

@@ -22,7 +22,8 @@ from pyruvllm.kernels.shelf import CURRENT, DriverShelf
 from pyruvllm.memory.policy import BUNDLED, PolicyEntry
 from pyruvllm.storage import delete_database
 from pyruvllm.types import Draft
-from tests.contracts.stores import WordEmbedder
+from tests.contracts.stores import WordEmbedder, entry
+from tests.contracts.writeback import settle
 
 NOTES = {
     "Annika: engine": "The engine of the Annika ran hot twice. The impeller had lost two of its six blades. A new impeller fixed it.",
@@ -243,6 +244,21 @@ class RuntimeContract:
             llm.witness.get(gone.id)
         assert llm.witness.get(kept.id).session_id == "kept"
         assert [session.id for session in llm.sessions.list()] == ["kept"]
+
+    async def test_what_is_recorded_while_forgetting_waits_for_an_answer_goes_too(self, open_llm):
+        llm = await open_llm()
+        await llm.ask("When do we sing?", session="gone")
+        async with llm.models.alone():
+            forgetting = asyncio.ensure_future(llm.forget(session="gone"))
+            await settle()
+            late = entry(1, session_id="gone")
+            assert llm.requests.record("gone", [{"role": "user", "text": "Still there?"}], late)
+        removed = await forgetting
+        assert removed.witness == 2 and not llm.witness.waits(late.request_id)
+        await llm.flush()
+        assert llm.witness.count({"session": "gone"}) == 0
+        with pytest.raises(NotFoundError):
+            llm.witness.get(late.request_id)
 
     async def test_export_and_restore(self, open_llm):
         llm = await open_llm()

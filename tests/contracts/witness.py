@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyruvllm.config import WritebackConfig
-from pyruvllm.errors import ConfigError, DuplicateError, FilterError, MemoryStoreError, NotFoundError, QuotaError
+from pyruvllm.errors import ConfigError, DuplicateError, FencedError, FilterError, MemoryStoreError, NotFoundError, QuotaError
 from pyruvllm.memory.session import SessionIndex
 from pyruvllm.memory.witness import WitnessEntry, WitnessLog
 from pyruvllm.types import Draft, ErrorInfo, Generated, Latency
@@ -220,6 +220,77 @@ class WitnessContract:
         assert [log.get(f"request-{n}").quality_score for n in (2, 3, 59)] == [None, 0.75, 0.25]
         assert {each.user_id for each in log.list(limit=None)} == {"ada"}
         assert (await log.verify()).ok
+        await log.close()
+
+    async def test_rows_come_ahead_again_after_a_batch_that_many_came_during(self, open_memory):
+        memory = await open_memory()
+        log = WitnessLog(memory)
+        flush, gate = memory.driver.flush, asyncio.Event()
+
+        async def slow():
+            await gate.wait()
+            await flush()
+
+        memory.driver.flush = slow
+        for number in range(140):
+            log.record(entry(number))
+        await settle()
+        assert (stored(memory), log.queue.stats()["written"]) == (100, 0)
+        gate.set()
+        await settle()
+        del memory.driver.flush
+        assert (stored(memory), log.queue.stats()["written"]) == (124, 100)
+        await log.close()
+        assert log.count() == 140
+
+    async def test_rows_of_a_database_that_another_tab_writes_by_now_are_not_called_durable(self, open_memory, monkeypatch):
+        memory = await open_memory()
+        log = WitnessLog(memory)
+        for number in range(24):
+            log.record(entry(number))
+        await settle()
+        assert stored(memory) == 24
+        with monkeypatch.context() as patch:
+            patch.setattr(type(memory), "writable", property(lambda self: False))
+            with pytest.raises(FencedError, match="another tab writes now; 24"):
+                await log.flush()
+        assert log.waits("request-0") and ids(log.give_up()) == [f"request-{n}" for n in range(24)]
+        await log.flush()  # nothing is left to be written here
+        assert log.queue.stats()["queued"] == 0
+
+    async def test_what_is_removed_while_it_waits_is_gone(self, open_memory):
+        memory = await open_memory()
+        log = WitnessLog(memory)
+        await memory.add("documents", [Draft("a note", "request-9")])
+        for number in range(24):
+            log.record(entry(number))
+        await settle()
+        assert log.count() == 23 and log.refused == 1
+        await memory.delete(collection="witness")
+        with pytest.raises(NotFoundError, match="request-1"):
+            log.get("request-1")
+        with pytest.raises(MemoryStoreError, match="1 witness entries were refused.*request-9"):
+            await log.flush()
+        assert stored(memory) == log.count() == 0
+        await log.close()
+
+    async def test_a_refused_id_may_be_recorded_again(self, open_memory):
+        memory = await open_memory()
+        log = WitnessLog(memory)
+        await memory.add("documents", [Draft("a note", "request-1")])
+        log.record(entry(1))
+        assert log.count() == 0 and log.refused == 1
+        log.record(entry(1))
+        with pytest.raises(MemoryStoreError, match="1 witness entries were refused"):
+            await log.flush()
+        assert log.refused == 2
+        log.record(entry(1))
+        assert log.count() == 0
+        await memory.delete("request-1")
+        log.record(entry(1, quality_score=0.75))
+        with pytest.raises(MemoryStoreError):  # of the one before
+            await log.flush()
+        assert log.get("request-1").quality_score == 0.75 and log.queue.stats()["queued"] == 0
         await log.close()
 
     async def test_rows_that_a_failed_transaction_took_with_it_are_written_with_their_batch(self, open_memory):
