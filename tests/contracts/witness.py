@@ -237,6 +237,8 @@ class WitnessContract:
         await settle()
         assert (stored(memory), log.queue.stats()["written"]) == (100, 0)
         gate.set()
+        while log.queue.stats()["written"] < 100:
+            await asyncio.sleep(0.01)
         await settle()
         del memory.driver.flush
         assert (stored(memory), log.queue.stats()["written"]) == (124, 100)

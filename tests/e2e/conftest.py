@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_p
 
 from tests.e2e.browser import FLAGS, chromium, serving
 
+THRIFTY = "--js-flags=--wasm-tiering-budget=130000000"  # ten times V8's: a test is over before a second compilation of Pyodide pays
 PATIENCE = 180_000  # ms; two busy and slow cores, a cold start of Pyodide
 expect.set_options(timeout=PATIENCE)
 
@@ -82,7 +83,7 @@ def launched(playwright: Playwright, site: str, folder: str | Path, args: tuple[
     context = playwright.chromium.launch_persistent_context(
         folder,
         executable_path=chromium(),
-        args=[*FLAGS, *args],
+        args=[*FLAGS, THRIFTY, *args],
         base_url=site,
         **{"viewport": {"width": 1280, "height": 800}, **options},
     )
