@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_p
 
 from tests.e2e.browser import FLAGS, chromium, serving
 
-THRIFTY = "--js-flags=--wasm-tiering-budget=130000000"  # ten times V8's: a test is over before a second compilation of Pyodide pays
+THRIFTY = "--js-flags=--wasm-tiering-budget=130000000"  # far above V8's: a test is over before compiling Pyodide a second time pays
 PATIENCE = 180_000  # ms; two busy and slow cores, a cold start of Pyodide
 expect.set_options(timeout=PATIENCE)
 

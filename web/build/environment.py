@@ -38,8 +38,6 @@ def make_environment() -> list[Path]:
         f"The packages in {WHEELS} could not be installed (above: why). Remove that folder and run again to fetch them anew.",
         env=offline(),
     )
-    # by all cores, which pip does by one; packages have files that are no Python of this version, and nobody imports
-    subprocess.run([PYTHON, "-m", "compileall", "-qq", "-j", "0", *VENV.glob("lib/python*/site-packages")])
     return [PYTHON]
 
 

@@ -138,8 +138,9 @@ def stack_switching() -> list[str]:
 
 def surroundings() -> dict[str, str]:
     """The environment of tests and measurements: models from this build, nothing written beside the sources or into the user's folders."""
-    ours = {"PYRUVLLM_ASSETS": DIST, "XDG_CONFIG_HOME": BUILD / "config", "XDG_DATA_HOME": BUILD / "data"}
-    plain = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "240"}  # why a test failed is in its line
+    ours = {"PYRUVLLM_ASSETS": DIST, "PYTHONPYCACHEPREFIX": BUILD / "pycache"}
+    ours |= {f"XDG_{name.upper()}_HOME": BUILD / name for name in ("config", "data")}
+    plain = {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "240"}  # why a test failed is in its line
     return {**os.environ, **plain, **{name: str(path) for name, path in ours.items()}}
 
 
