@@ -3,6 +3,7 @@
 ``async (name="main", *, embedder=None, config=None, readonly=False) -> UnifiedMemory``; the same name is the same database.
 """
 
+import asyncio
 import hashlib
 import itertools
 import re
@@ -118,6 +119,26 @@ class FullDisk:
             raise QuotaError("the disk is full")
 
         self.driver.flush = flush
+
+    def __exit__(self, *_):
+        del self.driver.flush
+
+
+class SlowDisk:
+    """While it is entered, flushes of the memory wait until ``gate`` is set."""
+
+    def __init__(self, memory):
+        self.driver, self.gate = memory.driver, asyncio.Event()
+
+    def __enter__(self):
+        flush = self.driver.flush
+
+        async def slow():
+            await self.gate.wait()
+            await flush()
+
+        self.driver.flush = slow
+        return self
 
     def __exit__(self, *_):
         del self.driver.flush

@@ -13,7 +13,7 @@ from pyruvllm.errors import ConfigError, DuplicateError, FencedError, FilterErro
 from pyruvllm.memory.session import SessionIndex
 from pyruvllm.memory.witness import WitnessEntry, WitnessLog
 from pyruvllm.types import Draft, ErrorInfo, Generated, Latency
-from tests.contracts.stores import ROUTING, FullDisk, another, entry, settings_at, tables, vector
+from tests.contracts.stores import ROUTING, FullDisk, SlowDisk, another, entry, settings_at, tables, vector
 from tests.contracts.writeback import HandClock, settle
 
 
@@ -182,23 +182,16 @@ class WitnessContract:
     async def test_rating_while_its_batch_is_being_made_durable(self, open_memory):
         memory = await open_memory()
         log = WitnessLog(memory)
-        flush, gate = memory.driver.flush, asyncio.Event()
-
-        async def slow():
-            await gate.wait()
-            await flush()
-
-        memory.driver.flush = slow
         log.record(entry(1))
-        flushing = asyncio.ensure_future(log.flush())
-        await settle()
-        assert stored(memory) == 1
-        rating = asyncio.ensure_future(log.rate("request-1", 0.5))
-        await settle()
-        assert not rating.done()
-        gate.set()
-        await asyncio.gather(flushing, rating)
-        del memory.driver.flush
+        with SlowDisk(memory) as disk:
+            flushing = asyncio.ensure_future(log.flush())
+            await settle()
+            assert stored(memory) == 1
+            rating = asyncio.ensure_future(log.rate("request-1", 0.5))
+            await settle()
+            assert not rating.done()
+            disk.gate.set()
+            await asyncio.gather(flushing, rating)
         assert log.get("request-1").quality_score == 0.5
         await log.close()
 
@@ -219,28 +212,26 @@ class WitnessContract:
         assert (stored(memory), log.queue.stats()["batches"]) == (60, 1)
         assert [log.get(f"request-{n}").quality_score for n in (2, 3, 59)] == [None, 0.75, 0.25]
         assert {each.user_id for each in log.list(limit=None)} == {"ada"}
+        sessions.open("session-2")
+        log.record(entry(60, session_id="session-2"))
+        sessions.open("session-2", user_id="grace")
+        await log.flush()
+        assert log.get("request-60").user_id == "grace"
         assert (await log.verify()).ok
         await log.close()
 
     async def test_rows_come_ahead_again_after_a_batch_that_many_came_during(self, open_memory):
         memory = await open_memory()
         log = WitnessLog(memory)
-        flush, gate = memory.driver.flush, asyncio.Event()
-
-        async def slow():
-            await gate.wait()
-            await flush()
-
-        memory.driver.flush = slow
-        for number in range(140):
-            log.record(entry(number))
-        await settle()
-        assert (stored(memory), log.queue.stats()["written"]) == (100, 0)
-        gate.set()
-        while log.queue.stats()["written"] < 100:
-            await asyncio.sleep(0.01)
-        await settle()
-        del memory.driver.flush
+        with SlowDisk(memory) as disk:
+            for number in range(140):
+                log.record(entry(number))
+            await settle()
+            assert (stored(memory), log.queue.stats()["written"]) == (100, 0)
+            disk.gate.set()
+            while log.queue.stats()["written"] < 100:
+                await asyncio.sleep(0.01)
+            await settle()
         assert (stored(memory), log.queue.stats()["written"]) == (124, 100)
         await log.close()
         assert log.count() == 140
