@@ -112,10 +112,16 @@ export class Membership {
   /** A page that is put aside may never come back, and others should be able to write. */
   private readonly hidden = (): void => this.member.end(`the page was left; load it again to write to "${this.member.name}"`);
 
+  /** Steps down in a turn of its own, when nothing is on its way to the disk. */
   private async handOver(): Promise<void> {
-    do await this.member.flush();
-    while (this.member.file.changed);
-    this.stepDown("another tab asked to write");
+    const { member } = this;
+    const letGo = async (): Promise<boolean> => {
+      if (member.file.changed) return false;
+      this.stepDown("another tab asked to write");
+      return true;
+    };
+    do await member.flush();
+    while (!(await member.inTurn(letGo)));
   }
 
   private async replaceSilent(): Promise<void> {
@@ -174,13 +180,13 @@ export class Membership {
     await this.promote(await seize(this.member.name), true, why);
   }
 
-  /** From follower to writer. One that took the lock away claims the store before it writes: the one before may still be committing. */
+  /** From follower to writer. The store is claimed before anything is written: the one before may still be committing. */
   private async promote(lock: Lock, stolen: boolean, why = ""): Promise<void> {
     const { member } = this;
     try {
       await member.inTurn(async () => {
         await this.catchUp();
-        for (let claims = 1; stolen && !(await this.claimed(claims)); claims++) await this.catchUp();
+        for (let claims = 1; !(await this.claimed(claims, stolen)); claims++) await this.catchUp();
         if (this.left) throw new Failure("StorageError", `the database "${member.name}" was closed`);
         member.writable = true;
         member.reconnect(member.file);
@@ -194,13 +200,14 @@ export class Membership {
     this.lead(lock);
   }
 
-  /** False where the one before committed once more meanwhile. */
-  private async claimed(attempt: number): Promise<boolean> {
+  /** False where the one before committed once more meanwhile. Whose lock was free need not: its first commit does, and a full disk must not keep it from deleting. */
+  private async claimed(attempt: number, stolen: boolean): Promise<boolean> {
     try {
       await this.member.store.claim();
       return true;
     } catch (error) {
       if ((error as Error).name === "FencedError" && attempt < CLAIMS) return false;
+      if (!stolen) return true;
       throw failed(`taking over the database "${this.member.name}"`, error);
     }
   }
