@@ -13,6 +13,7 @@ import type { Perform } from "./tabs";
 import { acquire, type Lock } from "./writer";
 
 const IN_MEMORY = ":memory:";
+const REST_MS = 100; // without a commit
 const MAKING_MS = 10_000; // for another tab to save the first of a new database
 
 export interface OpenOptions extends Secret {
@@ -63,6 +64,8 @@ export class Database {
   private lose!: (reason: string | null) => void;
   private queue: Promise<unknown> = Promise.resolve(); // commits, folds and replacements, one after the other
   private folding = false; // whether a further fold is queued
+  private rest: ReturnType<typeof setTimeout> | undefined; // before folding
+  private flushedAt = 0; // performance.now() when the last flush began or ended
   private replacing = false;
   private closed = false;
   private fenced: Failure | undefined;
@@ -159,7 +162,9 @@ export class Database {
     this.assertUsable();
     const store = this.store;
     if (!store || (!this.writable && !this.fenced)) return;
+    this.flushedAt = performance.now();
     await this.inTurn(() => this.commit(store));
+    this.flushedAt = performance.now();
     if (this.writable) this.foldLater(store);
   }
 
@@ -278,23 +283,27 @@ export class Database {
     this.others?.tabs.saved();
   }
 
-  /** After an acknowledgement: folds what the commit planned, and goes on in further turns while the log is too long. */
+  /** Folds the log once it is too long, when no commit has come for a while: one that comes meanwhile waits. Far too long: now. */
   private foldLater(store: PageStore): void {
+    clearTimeout(this.rest);
+    if (store.pressing) this.fold(store);
+    else if (store.due) this.rest = setTimeout(() => this.fold(store), REST_MS);
+  }
+
+  /** In turns, one step in each, while the log is too long. */
+  private fold(store: PageStore): void {
     if (this.folding) return;
     this.folding = true;
     this.inTurn(async () => {
       this.folding = false;
       if (this.closed || !this.writable) return;
-      if (await this.guarded(() => store.foldSome())) this.continueFolding(store);
-    }).catch(() => undefined); // the log keeps what was not folded, and the next commit plans it again
-  }
-
-  private continueFolding(store: PageStore): void {
-    this.inTurn(async () => {
-      if (this.closed || !this.writable) return;
-      if (!store.planned) await this.guarded(() => store.commit(this.connection.file)); // plans
-      this.foldLater(store);
-    }).catch(() => undefined);
+      if (!store.pressing && performance.now() - this.flushedAt < REST_MS) return this.foldLater(store);
+      const more = await this.guarded(async () => {
+        if (!store.planned) await store.commit(this.connection.file, "some");
+        return store.foldSome();
+      });
+      if (more) this.fold(store);
+    }).catch(() => undefined); // the log keeps what was not folded, and the next flush sees to it again
   }
 
   /** Runs work on the store, refuses it where the store can no longer be written, and notices when it was lost. */
@@ -317,6 +326,7 @@ export class Database {
   private shut(): void {
     if (this.closed) return;
     this.closed = true;
+    clearTimeout(this.rest);
     this.end(null);
     this.store?.close();
     this.connection.close();

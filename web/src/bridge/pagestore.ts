@@ -15,7 +15,7 @@ import { PagedFile, extentOf, type Change } from "./pagedfile";
 import { RecordKind, plainRecords, type Records } from "./records";
 import { PLAIN, SEALED, atTheStart, decoded, inTurns, read, unlocked, type Head, type HeadBody, type Position } from "./stored";
 
-const LEAST_FOLD = 4; // extents that a commit plans: 1 MB
+const LEAST_FOLD = 4; // extents that are planned at once: 1 MB
 const MOST_FOLD = 16;
 const FOLD_STEP = 2; // of them in one transaction: a commit that comes meanwhile waits for no more
 
@@ -32,6 +32,7 @@ export class PageStore {
   private keys: Keys | undefined; // of a sealed memory
   private keysStored = true;
   private fold: Fold | undefined;
+  private unplanned = 0; // bytes of log since a fold was planned
 
   /** `gone` is told when another tab deletes the database. `secret` opens a sealed one, and makes a new one sealed. */
   constructor(
@@ -84,16 +85,18 @@ export class PageStore {
 
   /**
    * Writes what changed since the last commit. Resolves when it is on disk: false if there was nothing.
-   * On failure it stays marked as changed, and the disk has the commit before. `foldAll` plans a fold however short the log is.
+   * On failure it stays marked as changed, and the disk has the commit before. What an earlier commit planned to fold is forgotten.
+   * `plan` makes copies for `foldSome` of extents that the log has changes of: of some where it is too long, or of all.
    */
-  async commit(file: PagedFile, foldAll = false): Promise<boolean> {
+  async commit(file: PagedFile, plan: "none" | "some" | "all" = "none"): Promise<boolean> {
     const changes = file.takeDirty();
     const sequence = changes.length ? this.at.sequence + 1 : this.at.sequence;
     const size = file.size;
     const bodies = logBodies(file, changes);
     const bytes = bodies.reduce((sum, body) => sum + body.length, 0);
     const extents = changes.map(({ page }) => extentOf(page));
-    this.fold = this.planFold(file, sequence, bytes, extents, foldAll);
+    this.unplanned += bytes;
+    this.fold = plan === "none" ? undefined : this.planFold(file, sequence, bytes, extents, plan === "all");
     if (!changes.length) return false;
     try {
       const records = await sealLog(this.records, sequence, bodies);
@@ -112,7 +115,7 @@ export class PageStore {
   }
 
   /** Carries out some of what the last commit planned: a few extents of the base anew, and less log. True if there is more to do. */
-  async foldSome(most = this.logSize > 2 * logLimit(this.at.size) ? MOST_FOLD : FOLD_STEP): Promise<boolean> {
+  async foldSome(most = this.logSize > 3 * logLimit(this.at.size) ? MOST_FOLD : FOLD_STEP): Promise<boolean> {
     if (!this.fold) return false;
     const fold = { ...this.fold, extents: this.fold.extents.slice(0, most) };
     const left = { ...this.fold, extents: this.fold.extents.slice(most) };
@@ -137,18 +140,28 @@ export class PageStore {
     Object.assign(this.at, { generations, firstLogged, manifest, logFrom });
     for (const sequence of this.at.logBytes.keys()) if (sequence < logFrom) this.at.logBytes.delete(sequence);
     if (left.extents.length) this.fold = left;
-    return this.planned || this.logSize > logLimit(fold.size);
+    return this.planned || this.due;
   }
 
-  /** Whether something of what the last commit planned is still to be folded. */
+  /** Whether something that a commit planned is still to be folded. */
   get planned(): boolean {
     return this.fold !== undefined;
+  }
+
+  /** Whether the log is longer than it should be. */
+  get due(): boolean {
+    return this.logSize > logLimit(this.at.size);
+  }
+
+  /** Whether it is so long that folding can wait for no better time. */
+  get pressing(): boolean {
+    return this.logSize > 2 * logLimit(this.at.size);
   }
 
   /** Commits, and leaves nothing to the log. */
   async foldAll(file: PagedFile): Promise<void> {
     do {
-      await this.commit(file, true);
+      await this.commit(file, "all");
       await this.foldSome(MOST_FOLD);
     } while (this.at.firstLogged.size);
   }
@@ -250,8 +263,9 @@ export class PageStore {
     const limit = logLimit(file.size);
     const waiting = [...new Set([...this.at.firstLogged.keys(), ...touched])];
     if (!waiting.length || (!all && this.logSize + bytes <= limit)) return undefined;
-    const share = all ? MOST_FOLD : Math.ceil((waiting.length * bytes) / limit); // one round of all extents per `limit` bytes of log
+    const share = all ? MOST_FOLD : Math.ceil((waiting.length * this.unplanned) / limit); // one round of all extents per `limit` bytes of log
     const count = Math.min(MOST_FOLD, Math.max(LEAST_FOLD, share));
+    this.unplanned = 0;
     return { sequence, size: file.size, extents: waiting.slice(0, count).map((extent) => [extent, file.extent(extent).slice()]) };
   }
 
