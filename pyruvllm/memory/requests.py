@@ -18,6 +18,8 @@ log = logging.getLogger("pyruvllm.memory")
 # of an entry, where it has them
 PARTS = {"routing_decision": RoutingDecision, "latency": Latency, "error": ErrorInfo, "generated": Generated}
 
+SAID = "SELECT 1 FROM turns AS t JOIN records AS r ON r.number = t.session WHERE r.id = ? AND t.witness = ? LIMIT 1"
+
 Request = dict[str, Any]  # session, turns, entry: as another tab can be told them
 
 
@@ -82,9 +84,13 @@ class Requests:
                 log.error("the request %s was refused: %s", id, error)
 
     async def _write(self, session: str, turns: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> None:
+        """What a tab had saved of it, before another took its place, is not written again."""
+        id = entry["request_id"]
         with self.memory.transaction():
-            self._append(session, turns, entry["user_id"])
-            self.witness.insert(_entry(entry))
+            if not self.memory.driver.query(SAID, [session, id]):
+                self._append(session, turns, entry["user_id"])
+            if not self.witness.written([id]):
+                self.witness.insert(_entry(entry))
             self.memory.operations.record()
         await self.memory.flush()
 

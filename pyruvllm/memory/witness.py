@@ -29,7 +29,7 @@ from .graph import Edge
 from .writeback import WritebackQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .unified import UnifiedMemory
 
@@ -92,6 +92,13 @@ class WitnessLog(Audited):
     def waits(self, id: str) -> bool:
         """Whether that entry is not known to be durable yet."""
         return id in self._waiting
+
+    def written(self, ids: "Sequence[str]") -> set[Any]:
+        """Those of the entries that have their rows."""
+        if not ids:
+            return set()
+        sql = "SELECT r.id FROM json_each(?) AS j JOIN records AS r ON r.id = j.value JOIN witness AS w ON w.number = r.number"
+        return {row[0] for row in self.memory.driver.query(sql, (json.dumps(ids),))}
 
     def give_up(self) -> "list[WitnessEntry]":
         """Gives up the entries that are not known to be durable, for another tab to write."""
@@ -185,7 +192,7 @@ class WitnessLog(Audited):
     def _store(self, ids: "list[str]") -> None:
         """Rows, vectors and edges of the entries that have none yet, in one transaction. StorageError: none was written."""
         ids = [id for id in dict.fromkeys(ids) if id in self._waiting]
-        written = self._written([id for id in ids if self._tried.get(id) is False])
+        written = self.written([id for id in ids if self._tried.get(id) is False])
         entries = [self._waiting[id] for id in ids if id not in written and not self._tried.get(id)]
         for id in ids:
             self._tried.setdefault(id, False)
@@ -210,13 +217,6 @@ class WitnessLog(Audited):
         self._refusals[id] = error
         del self._waiting[id], self._tried[id]
         log.error("the witness entry %s was refused: %s", id, error)
-
-    def _written(self, ids: "list[str]") -> set[Any]:
-        """Those of the entries that have their rows."""
-        if not ids:
-            return set()
-        sql = "SELECT r.id FROM json_each(?) AS j JOIN records AS r ON r.id = j.value JOIN witness AS w ON w.number = r.number"
-        return {row[0] for row in self.memory.driver.query(sql, (json.dumps(ids),))}
 
     def restore(self, entries: "Iterable[WitnessEntry]") -> None:
         self._insert(list(entries))

@@ -313,6 +313,25 @@ async def test_who_takes_over_ends_the_sessions_that_are_due(open_tab):
     await until(lambda: not second.sessions.count(live=True))
 
 
+@pytest.mark.parametrize("laid", [False, True])
+async def test_what_waits_for_its_batch_when_another_takes_over_is_there_once(open_tab, caplog, laid):
+    first, second = await open_tab(), await open_tab()
+    answers = [await first.ask(f"When does lease {n} end?", session="mine") for n in range(3)]
+    if laid:
+        first.witness.settle()
+    assert all(first.witness.waits(answer.id) for answer in answers)
+    await second.take_over()
+    await until(lambda: first.role == "follower")
+    await first.flush()
+    await until(lambda: first.sessions.get("mine").turn_count == second.sessions.get("mine").turn_count)
+    for llm in (first, second):
+        said = [turn.text for turn in llm.sessions.history("mine") if turn.role == "user"]
+        assert said == [f"When does lease {n} end?" for n in range(3)]
+        assert [entry.request_id for entry in reversed(llm.witness.list())] == [answer.id for answer in answers]
+    assert (await second.witness.verify()).ok
+    assert not caplog.records
+
+
 async def test_what_was_done_is_not_done_again_under_the_same_id(open_tab):
     first, second = await open_tab(), await open_tab()
     await first.ask("Anything?", session="s")
