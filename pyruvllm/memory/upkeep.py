@@ -60,20 +60,17 @@ def wanted(memory: "UnifiedMemory") -> bool:
 
 async def tend(memory: "UnifiedMemory") -> None:
     """Brings every index to what it should be, a slice at a time, and saves it; then the edges that are still to be laid or read."""
-    changed = False
     await memory.waiting.nobody()
     while wanted(memory):
         if collection := due(memory):
-            changed = changed or memory.writable
             if _step(collection) and memory.writable:  # a tab that follows has its own, for as long as it is open
                 save(memory, collection)
+                await memory.flush()  # so much that nobody's next flush should have to write it
         elif memory.likeness.behind and memory.writable:
             memory.likeness.step()
         else:
             memory.graph.prepare()
         await memory.waiting.nobody()
-    if changed:
-        await memory.flush()
 
 
 def _step(collection: Collection) -> bool:

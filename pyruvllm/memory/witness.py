@@ -3,10 +3,10 @@
 An entry is a record of the collection "witness" whose text is the query, so that one search covers the log too. Its metadata holds
 what a filter may ask for: ``session, model, quality, timestamp, latency.total_ms`` (and the other steps), ``routing.confidence`` (and
 the rest of the decision), ``context_ids, error.kind, error.message``, and where a language model answered ``generated.model`` (and its
-tokens and times). ``record`` only queues. Of what waits, AHEAD at a time are put into the tables when the event loop is free, so that the
-batch that makes them durable takes little more than its flush. Entries are written in one transaction with their vectors, side rows,
-edges ``session contains entry`` and links in the chain. What is queued can be read like what is written. What can be asked of the log,
-and what becomes of its entries, is in ``audit``.
+tokens and times). ``record`` only queues. Of what waits, AHEAD at a time are put into the tables and on their way to the disk when the
+event loop is free, so that the batch that makes them durable has little left to write. Entries are written in one transaction with
+their vectors, side rows, edges ``session contains entry`` and links in the chain. What is queued can be read like what is written. What
+can be asked of the log, and what becomes of its entries, is in ``audit``.
 """
 
 import asyncio
@@ -58,6 +58,7 @@ class WitnessLog(Audited):
         self._waiting: dict[str, WitnessEntry] = {}  # what the queue holds, by id, oldest first
         self._tried: dict[str, bool] = {}  # ids of these that may have their rows already; True: they had them
         self._fresh: dict[str, None] = {}  # ids of the others, oldest first
+        self._saving: set[asyncio.Task[None]] = set()
         self._lately: dict[str, None] = {}  # ids that were written, the newest LATELY: asking the tables takes longer than recording may
         memory.operations.add("witness.rate", self._rate)
         self.serve()
@@ -186,8 +187,15 @@ class WitnessLog(Audited):
             return
         with suppress(StorageError):  # the batch meets it again, and tells
             self._store(list(islice(self._fresh, AHEAD)))
+            saving = asyncio.get_running_loop().create_task(self._save())
+            self._saving.add(saving)
+            saving.add_done_callback(self._saving.discard)
         if len(self._fresh) >= AHEAD:
             self._soon()
+
+    async def _save(self) -> None:
+        with suppress(RuvLLMError):  # the same
+            await self.memory.flush()
 
     def _store(self, ids: "list[str]") -> None:
         """Rows, vectors and edges of the entries that have none yet, in one transaction. StorageError: none was written."""

@@ -195,8 +195,10 @@ class WitnessContract:
         assert log.get("request-1").quality_score == 0.5
         await log.close()
 
-    async def test_entries_get_their_rows_while_they_wait_a_few_at_a_time(self, open_memory):
+    async def test_entries_get_their_rows_while_they_wait_a_few_at_a_time(self, open_memory, monkeypatch):
         memory = await open_memory()
+        flush, flushes = memory.driver.flush, []
+        monkeypatch.setattr(memory.driver, "flush", lambda: flushes.append(stored(memory)) or flush())
         log, sessions = WitnessLog(memory), SessionIndex(memory)
         sessions.open("session-1", user_id="ada")
         for number in range(60):
@@ -206,6 +208,7 @@ class WitnessContract:
             counts.append(stored(memory))
             await asyncio.sleep(0)
         assert set(counts) == {0, 24, 48} and stored(memory) == 48  # what does not fill a group waits for its batch
+        assert {24, 48} <= set(flushes)
         assert log.queue.stats()["written"] == 0 and log.waits("request-0")
         await log.rate("request-3", 0.75)  # has its row
         await log.rate("request-59", 0.25)  # has none
@@ -322,6 +325,29 @@ class WitnessContract:
         memory.driver.executemany = executemany
         await log.flush()
         assert stored(memory) == log.count() == 24 and log.refused == 0
+        await log.close()
+
+    async def test_rows_ahead_that_do_not_reach_the_disk_do_with_their_batch(self, open_memory, monkeypatch):
+        memory = await open_memory()
+        log = WitnessLog(memory)
+
+        async def full():
+            raise QuotaError("the disk is full")
+
+        said = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        with monkeypatch.context() as patch:
+            patch.setattr(memory.driver, "flush", full)
+            for number in range(24):
+                log.record(entry(number))
+            await settle()
+            assert stored(memory) == 24 and log.waits("request-0")
+            with pytest.raises(QuotaError):
+                await log.flush()
+        asyncio.get_running_loop().set_exception_handler(None)
+        assert not said
+        await log.flush()
+        assert not log.waits("request-0") and log.count() == 24 and (await log.verify()).ok
         await log.close()
 
     async def test_ratings_that_cannot_be_are_refused(self, open_memory):
