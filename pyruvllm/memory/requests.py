@@ -65,9 +65,15 @@ class Requests:
 
     def release(self) -> None:
         """What this tab had not saved when it stopped being the writer is for the next one to write."""
-        for entry in self.witness.give_up():
-            bare = {"session": entry.session_id, "turns": [], "entry": _plain(entry)}
-            self.queue.put(self._kept.pop(entry.request_id, bare))
+        entries = self.witness.give_up()
+        saved = self.witness.written([entry.request_id for entry in entries])
+        for entry in entries:
+            id, bare = entry.request_id, {"session": entry.session_id, "turns": [], "entry": _plain(entry)}
+            request = self._kept.pop(id, bare)
+            if id in saved:  # and its turns, which were written before it
+                continue
+            said = self.memory.driver.query(SAID, [entry.session_id, id])
+            self.queue.put(bare if said else request)
 
     def _told(self, what: str, why: str) -> None:
         if what == "follower":
@@ -84,13 +90,9 @@ class Requests:
                 log.error("the request %s was refused: %s", id, error)
 
     async def _write(self, session: str, turns: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> None:
-        """What a tab had saved of it, before another took its place, is not written again."""
-        id = entry["request_id"]
         with self.memory.transaction():
-            if not self.memory.driver.query(SAID, [session, id]):
-                self._append(session, turns, entry["user_id"])
-            if not self.witness.written([id]):
-                self.witness.insert(_entry(entry))
+            self._append(session, turns, entry["user_id"])
+            self.witness.insert(_entry(entry))
             self.memory.operations.record()
         await self.memory.flush()
 

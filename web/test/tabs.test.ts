@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Database, openDatabase } from "../src/bridge/database";
+import { PageStore } from "../src/bridge/pagestore";
 import { PATIENCE } from "../src/bridge/tabs";
 import { fresh, integer, row, text } from "./support";
 
@@ -24,6 +25,16 @@ async function until(holds: () => boolean): Promise<void> {
   for (let i = 0; !holds(); i++) {
     assert.ok(i < 500, "it did not happen within five seconds");
     await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** 300 rows, and so many changes of them that the log is to be folded, as it is when no commit comes. */
+async function lengthened(database: Database): Promise<void> {
+  fill(database, 300);
+  await database.flush();
+  for (let round = 0; round < 5; round++) {
+    database.run("UPDATE t SET body = ?", row(new Uint8Array(3500).fill(round)));
+    await database.flush();
   }
 }
 
@@ -259,6 +270,90 @@ test("a page that is left while it commits acknowledges nothing that its success
   assert.equal(count(second), 1);
   await Promise.all([first.close(), second.close()]);
   await sound(name, 1);
+});
+
+test("a fold that lands after its successor has read does no harm", async () => {
+  const name = fresh();
+  const [first, second] = [await tab(name), await tab(name)];
+  await lengthened(first);
+  const store = (first as any).store;
+  const begin = store.begin.bind(store);
+  const claim = (second as any).store.claim.bind((second as any).store);
+  let landed!: () => void;
+  const fold = new Promise<void>((resolve) => (landed = resolve));
+  let folding = false;
+  let claiming = false;
+  store.begin = async (stores: string[]) => {
+    folding ||= stores.includes("base");
+    if (stores.includes("base")) await until(() => claiming);
+    return begin(stores);
+  };
+  const foldSome = store.foldSome.bind(store);
+  store.foldSome = () => foldSome().finally(landed);
+  (second as any).store.claim = async () => {
+    claiming = true;
+    await fold;
+    return claim();
+  };
+  await until(() => folding);
+  (first as any).end("the page was left");
+  await until(() => second.writable);
+  const reader = await openDatabase(name, { readonly: true });
+  assert.equal(count(reader), 300);
+  await reader.close();
+  fill(second, 1);
+  await second.flush();
+  await Promise.all([first.close(), second.close()]);
+  await sound(name, 301);
+});
+
+test("a tab that read before a fold landed writes nothing that does not fit it", async () => {
+  const name = fresh();
+  const first = await tab(name);
+  await lengthened(first);
+  const later = new PageStore(name, () => undefined);
+  const file = (await later.load(false))!;
+  const { store, connection } = first as any;
+  await store.commit(connection.file, "some");
+  await store.foldSome();
+  file.set(new Uint8Array(9).fill(1), 8192);
+  await assert.rejects(later.commit(file), { name: "FencedError" });
+  later.close();
+  await first.close();
+  await sound(name, 300);
+});
+
+test("what is saved by folding is told to the others", async () => {
+  const name = fresh();
+  const [first, second] = [await tab(name), await tab(name)];
+  await lengthened(first);
+  await until(() => count(second) === 300);
+  let told = 0;
+  const saved = (first as any).others.tabs.saved.bind((first as any).others.tabs);
+  (first as any).others.tabs.saved = () => (told++, saved());
+  fill(first, 1);
+  await until(() => told > 0); // no flush
+  await until(() => count(second) === 301);
+  await Promise.all([first.close(), second.close()]);
+  await sound(name, 301);
+});
+
+test("letting go ends where another took the lock away meanwhile and what was saved cannot be read", async () => {
+  const name = fresh();
+  const first = await tab(name);
+  const { others, store } = first as any;
+  delayed(first, () => new Promise((resolve) => setTimeout(resolve, 50)));
+  store.reload = () => Promise.reject(new Error("reading failed"));
+  fill(first, 1);
+  const handing = others.handOver();
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  fill(first, 1); // written while it saves
+  let flushes = 0;
+  const flush = first.flush.bind(first);
+  first.flush = () => (++flushes > 100 ? Promise.reject(new Error("it does not end")) : flush());
+  others.stepDown("another tab took over the writing");
+  await handing;
+  await first.close();
 });
 
 test("a writer that says nothing is replaced, and follows when it wakes", async () => {

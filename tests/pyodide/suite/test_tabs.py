@@ -332,6 +332,18 @@ async def test_what_waits_for_its_batch_when_another_takes_over_is_there_once(op
     assert not caplog.records
 
 
+async def test_what_was_saved_when_another_took_over_and_is_forgotten_there_stays_forgotten(open_tab):
+    first, second = await open_tab(), await open_tab()
+    await first.ask("When does the lease end?", session="mine")
+    first.witness.settle()
+    await second.take_over()
+    await second.forget(session="mine")
+    await until(lambda: first.role == "follower")
+    await first.flush()
+    for llm in (first, second):
+        await until(lambda llm=llm: not llm.witness.count() and not llm.sessions.list())
+
+
 async def test_what_was_done_is_not_done_again_under_the_same_id(open_tab):
     first, second = await open_tab(), await open_tab()
     await first.ask("Anything?", session="s")

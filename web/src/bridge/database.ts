@@ -299,7 +299,7 @@ export class Database {
       if (this.closed || !this.writable) return;
       if (!store.pressing && performance.now() - this.flushedAt < REST_MS) return this.foldLater(store);
       const more = await this.guarded(async () => {
-        if (!store.planned) await store.commit(this.connection.file, "some");
+        if (!store.planned && (await store.commit(this.connection.file, "some"))) this.others?.tabs.saved();
         return store.foldSome();
       });
       if (more) this.fold(store);

@@ -116,7 +116,7 @@ export class Membership {
   private async handOver(): Promise<void> {
     const { member } = this;
     const letGo = async (): Promise<boolean> => {
-      if (member.file.changed) return false;
+      if (member.writable && member.file.changed) return false;
       this.stepDown("another tab asked to write");
       return true;
     };

@@ -13,6 +13,7 @@ const ATTEMPTS = 10;
 export interface Newer extends HeadBody {
   epoch: number;
   sequence: number;
+  head: Uint8Array;
   generations: number[];
   extents: [number: number, bytes: Uint8Array][];
   changes: [change: Change, content: Uint8Array, sequence: number][];
@@ -41,7 +42,7 @@ export async function newer(name: string, at: Position, keys: Keys | undefined, 
 
 /** Brings the file and the position to what `newer` found, in one step. */
 export function take(file: PagedFile, at: Position, found: Newer): void {
-  const { size, extents, changes, generations, epoch, sequence, manifest, logFrom } = found;
+  const { size, extents, changes, generations, epoch, sequence, head, manifest, logFrom } = found;
   file.take(size, extents);
   for (const [{ page, mask }, content, committed] of changes) {
     if (committed > (generations[extentOf(page)] ?? 0) || !extents.length) putGranules(file.page(page), mask, content);
@@ -55,7 +56,7 @@ export function take(file: PagedFile, at: Position, found: Newer): void {
   }
   for (const [committed, bytes] of found.logBytes) at.logBytes.set(committed, bytes);
   for (const committed of at.logBytes.keys()) if (committed < logFrom) at.logBytes.delete(committed);
-  Object.assign(at, { epoch, sequence, size, manifest, logFrom, generations });
+  Object.assign(at, { epoch, sequence, head, size, manifest, logFrom, generations });
 }
 
 async function headBody(name: string, head: Head, keys: Keys | undefined): Promise<HeadBody> {
@@ -81,13 +82,13 @@ async function manifestBody(number: number, record: unknown, keys: Keys | undefi
 /** Unseals what was read from the commit `expected` on, of which every record must be there. */
 async function difference(stored: Stored, body: HeadBody, generations: number[], expected: number, keys: Keys | undefined): Promise<Newer> {
   const records = keys?.records ?? plainRecords;
-  const { epoch, sequence } = stored.head!;
+  const { epoch, sequence, body: head } = stored.head!;
   const extents = await inTurns([...stored.extents], async ([extent, record]): Promise<[number, Uint8Array]> => {
     return [extent, await records.unseal([RecordKind.Extent, extent, generations[extent]!], record)];
   });
   const log = stored.log.filter((entry) => entry.sequence >= expected);
   const bodies = await inTurns(log, (entry) => records.unseal([RecordKind.Log, entry.sequence, entry.part], entry.record));
-  const found: Newer = { ...body, epoch, sequence, generations, extents, changes: [], logBytes: new Map() };
+  const found: Newer = { ...body, epoch, sequence, head, generations, extents, changes: [], logBytes: new Map() };
   let part = 0;
   log.forEach((entry, i) => {
     if (entry.sequence !== expected || entry.part !== part) throw damaged(`its log lacks record ${expected}/${part}`);

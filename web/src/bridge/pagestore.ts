@@ -12,7 +12,7 @@ import { Keys, protectionIn, type Protection, type Secret } from "./keys";
 import { newer, take, type Newer } from "./newer";
 import { logBodies } from "./logrecord";
 import { PagedFile, extentOf, type Change } from "./pagedfile";
-import { RecordKind, plainRecords, type Records } from "./records";
+import { RecordKind, equal, plainRecords, type Records } from "./records";
 import { PLAIN, SEALED, atTheStart, decoded, inTurns, read, unlocked, type Head, type HeadBody, type Position } from "./stored";
 
 const LEAST_FOLD = 4; // extents that are planned at once: 1 MB
@@ -307,10 +307,15 @@ export class PageStore {
     this.keysStored = true;
   }
 
-  /** Whether the stored head is the one that this store knows. What a claimed epoch wrote is ours, even if its success went unseen. */
+  /**
+   * Whether the stored head is the one that this store knows. What a claimed epoch wrote is ours, even if its success went unseen. Else the
+   * body counts too: one before may have folded since, or changed the keys, which leaves the epoch and the sequence as they were.
+   */
   private owns(head: Head | undefined): boolean {
-    if (!head) return this.at.epoch === 0;
-    return head.epoch === this.at.epoch && (this.claimed || head.sequence === this.at.sequence);
+    const { at } = this;
+    if (!head) return at.epoch === 0;
+    if (head.epoch !== at.epoch) return false;
+    return this.claimed || (head.sequence === at.sequence && at.head !== undefined && equal(head.body, at.head));
   }
 
   /** A strict readwrite transaction; a connection that the browser has dropped is opened again. */

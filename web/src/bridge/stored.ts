@@ -40,6 +40,7 @@ export interface Stored {
 export interface Position {
   epoch: number;
   sequence: number;
+  head?: Uint8Array; // body of the head that was read
   size: number;
   manifest: number;
   logFrom: number;
@@ -83,7 +84,7 @@ export async function decoded(stored: Stored, keys: Keys | undefined): Promise<{
   const body: HeadBody = JSON.parse(new TextDecoder().decode(await records.unseal([RecordKind.Head, epoch, sequence], head.body)));
   requireRoom(body.size);
   if (keys && body.keys !== keys.generation) throw tampered("its keys are not those of its last commit");
-  const position: Position = { ...atTheStart(), epoch, sequence, size: body.size, manifest: body.manifest, logFrom: body.logFrom };
+  const position: Position = { ...atTheStart(), epoch, sequence, head: head.body, size: body.size, manifest: body.manifest, logFrom: body.logFrom };
   if (position.manifest) {
     const bytes = (await records.unseal([RecordKind.Manifest, position.manifest, 0], manifest)).slice();
     position.generations = [...new Float64Array(bytes.buffer)];
