@@ -8,7 +8,7 @@ import { remove } from "./indexeddb";
 import type { Protection, Secret } from "./keys";
 import { Membership, type Member, type Told } from "./membership";
 import { PAGE, PagedFile } from "./pagedfile";
-import { PageStore } from "./pagestore";
+import { PageStore, type Plan } from "./pagestore";
 import type { Perform } from "./tabs";
 import { acquire, type Lock } from "./writer";
 
@@ -275,9 +275,9 @@ export class Database {
     }
   }
 
-  private async commit(store: PageStore): Promise<void> {
+  private async commit(store: PageStore, plan?: Plan): Promise<void> {
     const start = performance.now();
-    const written = await this.guarded(() => store.commit(this.connection.file));
+    const written = await this.guarded(() => store.commit(this.connection.file, plan));
     if (!written) return;
     this.durableMs = performance.now() - start;
     this.others?.tabs.saved();
@@ -298,11 +298,8 @@ export class Database {
       this.folding = false;
       if (this.closed || !this.writable) return;
       if (!store.pressing && performance.now() - this.flushedAt < REST_MS) return this.foldLater(store);
-      const more = await this.guarded(async () => {
-        if (!store.planned && (await store.commit(this.connection.file, "some"))) this.others?.tabs.saved();
-        return store.foldSome();
-      });
-      if (more) this.fold(store);
+      if (!store.planned) await this.commit(store, "some");
+      if (await this.guarded(() => store.foldSome())) this.fold(store);
     }).catch(() => undefined); // the log keeps what was not folded, and the next flush sees to it again
   }
 

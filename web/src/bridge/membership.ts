@@ -200,7 +200,10 @@ export class Membership {
     this.lead(lock);
   }
 
-  /** False where the one before committed once more meanwhile. Whose lock was free need not: its first commit does, and a full disk must not keep it from deleting. */
+  /**
+   * False where the one before committed once more meanwhile. Who did not steal the lock need not claim now, its first commit does: a
+   * full disk must not keep it from deleting.
+   */
   private async claimed(attempt: number, stolen: boolean): Promise<boolean> {
     try {
       await this.member.store.claim();

@@ -19,6 +19,8 @@ const LEAST_FOLD = 4; // extents that are planned at once: 1 MB
 const MOST_FOLD = 16;
 const FOLD_STEP = 2; // of them in one transaction: a commit that comes meanwhile waits for no more
 
+export type Plan = "none" | "some" | "all"; // what of the log a commit makes ready to be folded
+
 interface Fold {
   sequence: number; // the commit whose state the copies are
   size: number;
@@ -88,7 +90,7 @@ export class PageStore {
    * On failure it stays marked as changed, and the disk has the commit before. What an earlier commit planned to fold is forgotten.
    * `plan` makes copies for `foldSome` of extents that the log has changes of: of some where it is too long, or of all.
    */
-  async commit(file: PagedFile, plan: "none" | "some" | "all" = "none"): Promise<boolean> {
+  async commit(file: PagedFile, plan: Plan = "none"): Promise<boolean> {
     const changes = file.takeDirty();
     const sequence = changes.length ? this.at.sequence + 1 : this.at.sequence;
     const size = file.size;
@@ -115,7 +117,7 @@ export class PageStore {
   }
 
   /** Carries out some of what the last commit planned: a few extents of the base anew, and less log. True if there is more to do. */
-  async foldSome(most = this.logSize > 3 * logLimit(this.at.size) ? MOST_FOLD : FOLD_STEP): Promise<boolean> {
+  async foldSome(most = this.longerThan(3) ? MOST_FOLD : FOLD_STEP): Promise<boolean> {
     if (!this.fold) return false;
     const fold = { ...this.fold, extents: this.fold.extents.slice(0, most) };
     const left = { ...this.fold, extents: this.fold.extents.slice(most) };
@@ -150,12 +152,12 @@ export class PageStore {
 
   /** Whether the log is longer than it should be. */
   get due(): boolean {
-    return this.logSize > logLimit(this.at.size);
+    return this.longerThan(1);
   }
 
   /** Whether it is so long that folding can wait for no better time. */
   get pressing(): boolean {
-    return this.logSize > 2 * logLimit(this.at.size);
+    return this.longerThan(2);
   }
 
   /** Commits, and leaves nothing to the log. */
@@ -207,6 +209,11 @@ export class PageStore {
 
   private get records(): Records {
     return this.keys?.records ?? plainRecords;
+  }
+
+  /** Whether the log is longer than so many times what it may be. */
+  private longerThan(times: number): boolean {
+    return this.logSize > times * logLimit(this.at.size);
   }
 
   private get logSize(): number {
